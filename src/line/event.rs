@@ -199,10 +199,7 @@ impl fmt::Display for Described<'_> {
                 "{label} is off-line (no answer for {}); it is probed now and then",
                 Seconds(*silent_for)
             ),
-            LineEvent::LineSilent { is_damaged: true } => f.write_str(
-                "line silent: no unit gives an intact answer, though answers come damaged or break off; \
-                 `metergate doctor` says which, and what may cause it",
-            ),
+            LineEvent::LineSilent { is_damaged: true } => f.write_str(ONLY_DAMAGED_ANSWERS),
             LineEvent::LineSilent { is_damaged: false } => f.write_str(describe_silence(settings.protocol)),
             LineEvent::LineRecovered { .. } => write!(f, "line no longer silent: {label} answers"),
             LineEvent::Occupied => f.write_str(
@@ -269,6 +266,9 @@ fn describe_silence(protocol: Protocol) -> &'static str {
         }
     }
 }
+
+const ONLY_DAMAGED_ANSWERS: &str = "line silent: no unit gives an intact answer, though answers come damaged or break \
+    off; `metergate doctor` says which, and what may cause it";
 
 impl fmt::Display for DivisionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -446,10 +446,8 @@ impl RtuWire {
         // Where the adapter echoes, the address may be that of a damaged echo.
         let may_be_echo = self.echo.verdict() == Some(true) && !self.echo.is_past(&transaction.echo);
         let ended = self.end()?;
-        let failure = match failure {
-            AttemptFailure::Silent if !may_be_echo && breaks_off_at_once(&ended) => AttemptFailure::Truncated,
-            failure => failure,
-        };
+        let is_cut = failure == AttemptFailure::Silent && !may_be_echo && breaks_off_at_once(&ended);
+        let failure = if is_cut { AttemptFailure::Truncated } else { failure };
         Some(WireEvent::Failed { ended, failure })
     }
 

@@ -248,7 +248,7 @@ fn a_meter_that_was_dead_long_before_neither_hides_a_break_nor_is_hidden_by_it()
         // Beside it.
         (
             2,
-            [dead(2, "10s"), both.clone()].join(", "),
+            [dead(2, "10s"), both].join(", "),
             "Everything from unit 3 to unit 4 fell silent at once, 59 s ago, and everything else up to unit 1 answers; \
              unit 2 was silent before",
         ),
