@@ -25,6 +25,7 @@ use crate::config::{self, Config};
 use crate::document::{self, Count, Name, Share};
 use crate::findings::{Kind, Remedy, Severity};
 use crate::line::{BusId, UnitView, View};
+use crate::meter::figure;
 use crate::runtime::Timer;
 use crate::serial::{
     Acceptance, BusHandle, BusParts, Network, OpenError, PortDevice, PortView, bus_task, port,
@@ -244,7 +245,8 @@ fn describe_broker(broker: &Broker<'_>) -> String {
         (None, Some(millis)) => format!("not connected for {}", duration(millis)),
         (None, None) => "connecting".to_owned(),
     };
-    let rate = broker.published_per_second.map(|rate| format!(", {rate:.1} a second")).unwrap_or_default();
+    let rate =
+        broker.published_per_second.map(|rate| format!(", {}", figure::rate(rate))).unwrap_or_default();
     let before = broker.last_error.as_ref().filter(|_| broker.connected);
     let before = before.map(|error| format!("; before that: {error}")).unwrap_or_default();
     format!(

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::mqtt::{BrokerView, Link, OutboxCounts};
+use crate::mqtt::{BrokerView, Link, Loss, LossCause, OutboxCounts};
 
 use super::finding::{Finding, Kind, Severity};
 use super::format::duration;
@@ -37,36 +37,90 @@ fn broker_slow(connected: Instant, counts: &OutboxCounts, now: Instant) -> Optio
 }
 
 fn broker_away(view: &BrokerView, since: Instant, dropped: u64, now: Instant) -> Option<Finding> {
-    let reason = view.last_error.as_deref().unwrap_or("the connection was lost");
+    let loss = view.last_error.as_ref();
+    let reason = loss.map_or_else(|| "the connection was lost".to_owned(), Loss::to_string);
     let away = now.saturating_duration_since(since);
     if away < TOLERATED {
         return None;
     }
     let what = format!("no connection for {}: {reason}{}", duration(away), describe_lost(dropped));
-    let remedy = Remedy::steps([
-        "check that the broker runs and can be reached from here (`nc -vz HOST PORT`)",
-        "check `username`, `password_file` and `client_id` of the entry, and the broker's log",
-        LARGER_BUFFER,
-    ])
-    .with_context("The gateway tries again by itself");
+    let steps = steps(loss.map_or(LossCause::Closed, |loss| loss.cause)).iter().chain([&LARGER_BUFFER]);
+    let remedy = Remedy::steps(steps.copied()).with_context("The gateway tries again by itself");
     Some(Finding::new(severity(dropped), Kind::BrokerAway, None, what, remedy, now).seen(since, now))
+}
+
+/// What to do about a loss of this cause.
+fn steps(cause: LossCause) -> &'static [&'static str] {
+    match cause {
+        LossCause::NameNotFound => &[
+            "check the host in `broker`",
+            "check this machine's name server (`getent hosts HOST`); an address in `broker` needs none",
+        ],
+        LossCause::PortRefused => &[
+            "check that the broker runs",
+            "check the port in `broker`: without one it is 1883 for `mqtt://` and 8883 for `mqtts://`",
+            "check that the broker listens for other machines: mosquitto without a `listener` takes only its own",
+        ],
+        LossCause::NoRoute => &["check this machine's network: cable, address, router (`ip route get HOST`)"],
+        LossCause::NoAnswer => &[
+            "check that the broker's machine is up, and the host in `broker`",
+            "check that no firewall on the way drops connections to the port (`nc -vz HOST PORT`)",
+        ],
+        LossCause::NotReached => {
+            &["check that the broker runs and can be reached from here (`nc -vz HOST PORT`)", HOST_AND_PORT]
+        }
+        LossCause::Tls => &[
+            "check that the broker's certificate is for the host in `broker`, signed by an authority in `ca`, and valid by this machine's clock",
+            "check `certificate` and `key` of the entry, if the broker wants a certificate of its clients",
+            "check that the port in `broker` is that for TLS",
+        ],
+        LossCause::NotMqtt => &[
+            "check the port in `broker`: what answers there is no broker for MQTT 3.1.1",
+            "check whether the port is one for TLS (`mqtts://`) or for WebSockets, which are not spoken here",
+        ],
+        LossCause::NotAccepted => &[
+            "check whether the port wants TLS (`mqtts://`): such a broker hangs up on `mqtt://`",
+            "the broker's log says why it hung up",
+        ],
+        LossCause::Credentials => {
+            &["check `username` and `password_file` of the entry, and that the broker has this user"]
+        }
+        LossCause::NotAuthorized => &[
+            "check `username` and `password_file` of the entry: some brokers say this of a wrong password",
+            "check that the broker lets this user connect, with this `client_id` and for the topic of its will (the broker's ACL and log)",
+        ],
+        LossCause::ClientId => &["set another `client_id`: the broker's log says which it takes"],
+        LossCause::Unavailable => &["the broker runs and takes no clients now: its log says why"],
+        LossCause::Closed => &[
+            "check that no other client has the same `client_id`: a broker ends the older of two connections",
+            "the broker's log says why it ended the connection",
+        ],
+        LossCause::Silent => &[
+            "check the way to the broker: the connection was open and nothing came back (`ping HOST`)",
+            "check whether the broker is overloaded, or its disk or memory full",
+        ],
+        LossCause::Protocol => &[
+            "check that what answers at the port is a broker for MQTT 3.1.1",
+            "the broker's log may say more",
+        ],
+        LossCause::HostAway => &HOST_STEPS,
+        LossCause::Internal => &["report this, with the log of the gateway"],
+    }
 }
 
 /// There is a connection, and the primary host that births wait for is not there.
 fn host_away(view: &BrokerView, since: Instant, dropped: u64, now: Instant) -> Option<Finding> {
-    let reason = view.last_error.as_deref().unwrap_or("the primary host is not on-line");
+    let reason = view.last_error.as_ref();
+    let reason = reason.map_or_else(|| "the primary host is not on-line".to_owned(), Loss::to_string);
     let waiting = now.saturating_duration_since(since);
     if waiting < TOLERATED {
         return None;
     }
     let lost = describe_lost(dropped);
     let what = format!("connected, and nothing is published for {}: {reason}{lost}", duration(waiting));
-    let remedy = Remedy::steps([
-        "check that the host runs, that it is connected to this broker, and that its identifier is the `primary_host` of the entry",
-        "check that the broker lets this client read `spBv1.0/STATE/` and the identifier",
-        LARGER_BUFFER,
-    ])
-    .with_context("The gateway begins by itself once the host is there");
+    let steps = HOST_STEPS.iter().chain([&LARGER_BUFFER]);
+    let remedy =
+        Remedy::steps(steps.copied()).with_context("The gateway begins by itself once the host is there");
     Some(Finding::new(severity(dropped), Kind::BrokerAway, None, what, remedy, now).seen(since, now))
 }
 
@@ -81,6 +135,13 @@ fn describe_lost(dropped: u64) -> String {
 fn severity(dropped: u64) -> Severity {
     if dropped == 0 { Severity::Warning } else { Severity::Fault }
 }
+
+const HOST_AND_PORT: &str = "check the host and the port in `broker`";
+
+const HOST_STEPS: [&str; 2] = [
+    "check that the host runs, that it is connected to this broker, and that its identifier is the `primary_host` of the entry",
+    "check that the broker lets this client read `spBv1.0/STATE/` and the identifier",
+];
 
 const LARGER_BUFFER: &str = "a larger `buffer` bridges a longer time; what is kept is lost with a restart";
 
@@ -98,7 +159,7 @@ mod tests {
     use super::*;
 
     fn view(link: Link) -> BrokerView {
-        let last_error = Some("connection refused by 10.0.0.7:1883".to_owned());
+        let last_error = Some(Loss::new(LossCause::PortRefused, "connection refused by 10.0.0.7:1883"));
         BrokerView { link, last_error, connections: 1, published: 9, rate: None }
     }
 
@@ -123,9 +184,38 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an instant can be had no other way")]
+    fn the_remedy_fits_the_error_that_was_seen() {
+        let start = Instant::now();
+        let remedy = |cause| {
+            let last_error = Some(Loss::new(cause, "as seen"));
+            let away = BrokerView { last_error, ..view(Link::Away(start)) };
+            let now = start + Duration::from_secs(90);
+            of_broker(&away, &OutboxCounts::default(), now).unwrap().remedy.to_string()
+        };
+        for (cause, named, not_named) in [
+            (LossCause::PortRefused, "the broker runs", "password_file"),
+            (LossCause::NameNotFound, "name server", "password_file"),
+            (LossCause::NoAnswer, "firewall", "password_file"),
+            (LossCause::NoRoute, "router", "the broker runs"),
+            (LossCause::Tls, "`ca`", "password_file"),
+            (LossCause::Credentials, "password_file", "nc -vz"),
+            (LossCause::NotAuthorized, "ACL", "nc -vz"),
+            (LossCause::ClientId, "client_id", "password_file"),
+            (LossCause::NotAccepted, "mqtts://", "password_file"),
+            (LossCause::Silent, "nothing came back", "password_file"),
+            (LossCause::HostAway, "primary_host", "password_file"),
+        ] {
+            let steps = remedy(cause);
+            assert!(steps.contains(named) && !steps.contains(not_named), "{cause:?}: {steps}");
+            assert!(steps.contains("larger `buffer`"), "{cause:?}: {steps}");
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant can be had no other way")]
     fn a_primary_host_that_is_not_there_is_a_finding_that_does_not_blame_the_broker() {
         let start = Instant::now();
-        let last_error = Some("the primary host scada is not on-line".to_owned());
+        let last_error = Some(Loss::new(LossCause::HostAway, "the primary host scada is not on-line"));
         let waiting = BrokerView { last_error, ..view(Link::Waiting(start)) };
         let found = of_broker(&waiting, &OutboxCounts::default(), start + Duration::from_secs(90)).unwrap();
         assert_eq!(

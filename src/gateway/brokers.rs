@@ -153,12 +153,14 @@ impl Brokers {
             }
         };
         define(&delivery, &plan);
+        let metrics = Arc::<BrokerMetrics>::default();
+        metrics.set_interval(broker.publication.every);
         RunningBroker {
             connection: broker.connection.clone(),
             publisher: Arc::new(Mutex::new(Publisher::new(plan, Arc::clone(&self.states)))),
             delivery,
             sparkplug: broker.publication.sparkplug.clone(),
-            metrics: Arc::default(),
+            metrics,
             client: None,
             sampler: None,
         }
@@ -216,6 +218,7 @@ impl RunningBroker {
     fn replace(&mut self, config: &Config, wanted: &Broker) -> Option<RunningTask> {
         let plan = plan(config, wanted);
         self.delivery.set_limit(wanted.publication.buffer);
+        self.metrics.set_interval(wanted.publication.every);
         {
             // Nothing is published in between: what is due at once would be for a device that is not defined yet.
             let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);

@@ -114,9 +114,39 @@ const EXPONENT_MAX: i32 = 12;
 /// Below this power of ten, too.
 const EXPONENT_MIN: i32 = -3;
 
+/// How often something happens, by the unit in which that is a figure: `11.4 a second`, `4.0 a minute`, `2.0 an hour`.
+#[must_use]
+pub fn rate(per_second: f64) -> String {
+    let (per_minute, per_hour) = (per_second * 60.0, per_second * 3600.0);
+    if per_second <= 0.0 {
+        "none".to_owned()
+    } else if per_second >= 1.0 {
+        format!("{per_second:.1} a second")
+    } else if per_minute >= 1.0 {
+        format!("{per_minute:.1} a minute")
+    } else {
+        format!("{per_hour:.1} an hour")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_says_something_however_small_it_is() {
+        for (per_second, text) in [
+            (0.0, "none"),
+            (1.0 / 3600.0, "1.0 an hour"),
+            (24.0 / 3600.0, "24.0 an hour"),
+            (0.02, "1.2 a minute"),
+            (0.1, "6.0 a minute"),
+            (1.0, "1.0 a second"),
+            (11.42, "11.4 a second"),
+        ] {
+            assert_eq!(rate(per_second), text);
+        }
+    }
 
     #[test]
     fn what_is_measured_has_five_digits_and_three_after_the_point() {

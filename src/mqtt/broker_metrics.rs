@@ -3,19 +3,37 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::loss::Loss;
+
 /// Counters of one broker, shared by its client and all readers.
 #[derive(Debug, Default)]
 pub struct BrokerMetrics(Mutex<Inner>);
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Inner {
     link: Link,
-    last_error: Option<String>,
+    last_error: Option<Loss>,
     connections: u64,
     published: u64,
     /// When the window over which the rate is taken began, and what had been published by then.
     window: Option<(Instant, u64)>,
+    /// How long a window is.
+    length: Duration,
     rate: Option<f64>,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            link: Link::default(),
+            last_error: None,
+            connections: 0,
+            published: 0,
+            window: None,
+            length: WINDOW,
+            rate: None,
+        }
+    }
 }
 
 /// The connection to a broker.
@@ -38,16 +56,21 @@ pub struct BrokerView {
     /// The connection.
     pub link: Link,
     /// Why the last connection or attempt ended.
-    pub last_error: Option<String>,
+    pub last_error: Option<Loss>,
     /// How often a connection was made.
     pub connections: u64,
     /// Messages the broker acknowledged; those with QoS 0 were sent.
     pub published: u64,
-    /// Messages per second over the last ten seconds or so; `None`: too early to say.
+    /// Messages per second over the last window; `None`: too early to say.
     pub rate: Option<f64>,
 }
 
 impl BrokerMetrics {
+    /// Sets the time between two messages of the same content: the rate is taken over at least so long.
+    pub fn set_interval(&self, every: Duration) {
+        self.lock().length = every.max(WINDOW);
+    }
+
     /// What was counted by `now`.
     #[must_use]
     pub fn view(&self, now: Instant) -> BrokerView {
@@ -71,14 +94,14 @@ impl BrokerMetrics {
     }
 
     /// There is a connection, over which nothing is sent yet, and why.
-    pub(super) fn note_waiting(&self, why: String, now: Instant) {
+    pub(super) fn note_waiting(&self, why: Loss, now: Instant) {
         let mut inner = self.lock();
         inner.link = Link::Waiting(now);
         inner.last_error = Some(why);
     }
 
     /// Records a failed attempt or the end of a connection. Returns whether the reason is another than the last.
-    pub(super) fn note_away(&self, why: String, now: Instant) -> bool {
+    pub(super) fn note_away(&self, why: Loss, now: Instant) -> bool {
         let mut inner = self.lock();
         let is_news = !matches!(inner.link, Link::Away(_)) || inner.last_error.as_ref() != Some(&why);
         if !matches!(inner.link, Link::Away(_)) {
@@ -109,7 +132,7 @@ impl BrokerMetrics {
 impl Inner {
     fn turn_window(&mut self, now: Instant) {
         if let Some((began, _)) = self.window
-            && now.saturating_duration_since(began) >= WINDOW
+            && now.saturating_duration_since(began) >= self.length
         {
             self.rate = self.measure(now);
             self.window = Some((now, self.published));
@@ -129,27 +152,36 @@ impl Inner {
     }
 }
 
-/// Length of a window.
+/// Shortest length of a window.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Shortest window with a result.
+/// Age of the first window from which on it has a result.
 const WINDOW_MIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use super::super::loss::LossCause;
     use super::*;
+
+    fn refused() -> Loss {
+        Loss::new(LossCause::PortRefused, "refused")
+    }
+
+    fn no_route() -> Loss {
+        Loss::new(LossCause::NoRoute, "no route")
+    }
 
     #[test]
     fn away_counts_from_the_first_failure_and_only_news_is_news() {
         let (metrics, start) = (BrokerMetrics::default(), Instant::now());
         assert_eq!(metrics.view(start).link, Link::NotTried);
-        assert!(metrics.note_away("refused".to_owned(), start));
-        assert!(!metrics.note_away("refused".to_owned(), start + WINDOW));
-        assert!(metrics.note_away("no route".to_owned(), start + WINDOW));
+        assert!(metrics.note_away(refused(), start));
+        assert!(!metrics.note_away(refused(), start + WINDOW));
+        assert!(metrics.note_away(no_route(), start + WINDOW));
         assert_eq!(metrics.view(start + WINDOW).link, Link::Away(start));
         metrics.note_connected(start + WINDOW);
         assert_eq!(metrics.view(start + WINDOW).link, Link::Connected(start + WINDOW));
-        assert!(metrics.note_away("no route".to_owned(), start + 2 * WINDOW), "it was connected between");
+        assert!(metrics.note_away(no_route(), start + 2 * WINDOW), "it was connected between");
         assert_eq!(metrics.view(start + 2 * WINDOW).connections, 1);
     }
 
@@ -164,5 +196,20 @@ mod tests {
         }
         assert_eq!(metrics.view(start + WINDOW).rate, Some(1.0));
         assert_eq!(metrics.view(start + 2 * WINDOW).rate, Some(0.0));
+    }
+
+    #[test]
+    fn the_rate_of_rare_messages_is_taken_over_their_interval() {
+        let (metrics, start) = (BrokerMetrics::default(), Instant::now());
+        let minute = Duration::from_secs(60);
+        metrics.set_interval(15 * minute);
+        metrics.note_connected(start);
+        for round in 0..3 {
+            for _ in 0..9 {
+                metrics.note_published(start + round * 15 * minute + minute);
+            }
+            let shown = metrics.view(start + (round + 1) * 15 * minute).rate;
+            assert_eq!(shown, Some(0.01), "nine in a quarter of an hour");
+        }
     }
 }

@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 use super::backoff::Backoff;
 use super::broker_metrics::BrokerMetrics;
 use super::delivery::Delivery;
+use super::loss::{Loss, LossCause};
 use super::outbox::Outbox;
 use super::session::{Qos, Session, SessionEvent, WINDOW, goodbye};
 use super::settings::BrokerSettings;
@@ -42,7 +43,7 @@ enum End {
     /// The client was stopped.
     Stopped,
     /// The reason, and whether the broker had accepted the connection for a while.
-    Lost { why: String, held: bool },
+    Lost { why: Loss, held: bool },
 }
 
 /// Delivers what is in the outbox until `stop`.
@@ -54,7 +55,10 @@ pub async fn run(client: BrokerClient, stop: CancellationToken) {
         let (why, held) = match connection.await {
             Ok(End::Stopped) => break,
             Ok(End::Lost { why, held }) => (why, held),
-            Err(_) => ("the connection failed by a fault of this program".to_owned(), false),
+            Err(_) => {
+                let text = "the connection failed by a fault of this program";
+                (Loss::new(LossCause::Internal, text), false)
+            }
         };
         if held {
             backoff.reset();
@@ -92,19 +96,25 @@ async fn connect_and_serve(client: BrokerClient, lookup: NameLookup, stop: Cance
     };
     match shaken {
         Ok(Ok(stream)) => Connection::new(client, Instant::now()).serve(stream, stop).await,
-        Ok(Err(error)) => End::Lost { why: format!("TLS failed: {}", describe_loss(&error)), held: false },
+        Ok(Err(error)) => {
+            let text = format!("TLS failed: {}", describe_loss(&error));
+            End::Lost { why: Loss::new(LossCause::Tls, text), held: false }
+        }
         Err(_) => {
-            End::Lost { why: format!("TLS failed: no answer within {HANDSHAKE_TIMEOUT:?}"), held: false }
+            let text = format!("TLS failed: no answer within {HANDSHAKE_TIMEOUT:?}");
+            End::Lost { why: Loss::new(LossCause::Tls, text), held: false }
         }
     }
 }
 
 /// Connects to one of the broker's addresses after the other.
-async fn connect(settings: &BrokerSettings, lookup: &NameLookup) -> Result<TcpStream, String> {
+async fn connect(settings: &BrokerSettings, lookup: &NameLookup) -> Result<TcpStream, Loss> {
     let server = settings.address.server();
     let found = lookup.resolve(server, LOOKUP_TIMEOUT).await;
-    let found = found.map_err(|error| format!("name not found: {}: {error}", server.host()))?;
-    let mut reasons = Vec::new();
+    let found = found.map_err(|error| {
+        Loss::new(LossCause::NameNotFound, format!("name not found: {}: {error}", server.host()))
+    })?;
+    let mut reasons: Vec<(String, LossCause)> = Vec::new();
     for address in found.into_iter().take(MOST_ADDRESSES) {
         match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => match prepare(&stream) {
@@ -112,12 +122,17 @@ async fn connect(settings: &BrokerSettings, lookup: &NameLookup) -> Result<TcpSt
                 Err(error) => reasons.push(describe(address, &error)),
             },
             Ok(Err(error)) => reasons.push(describe(address, &error)),
-            Err(_) => reasons.push(format!("no answer from {address} within {CONNECT_TIMEOUT:?}")),
+            Err(_) => {
+                let text = format!("no answer from {address} within {CONNECT_TIMEOUT:?}");
+                reasons.push((text, LossCause::NoAnswer));
+            }
         }
     }
     // A name server hands addresses out in another order each time, which is no news.
-    reasons.sort_unstable();
-    Err(reasons.join("; "))
+    reasons.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    let (texts, causes): (Vec<_>, Vec<_>) = reasons.into_iter().unzip();
+    let same = causes.first().filter(|first| causes.iter().all(|cause| cause == *first));
+    Err(Loss::new(same.copied().unwrap_or(LossCause::NotReached), texts.join("; ")))
 }
 
 /// Sends what was kept, or something new; returns the length of that. Nothing is lost if it is cancelled.
@@ -130,13 +145,13 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))
 }
 
-fn describe(address: SocketAddr, error: &io::Error) -> String {
+fn describe(address: SocketAddr, error: &io::Error) -> (String, LossCause) {
     if error.kind() == io::ErrorKind::ConnectionRefused {
-        format!("connection refused by {address}")
+        (format!("connection refused by {address}"), LossCause::PortRefused)
     } else if has_no_route(error) {
-        format!("no route to {address}")
+        (format!("no route to {address}"), LossCause::NoRoute)
     } else {
-        format!("cannot connect to {address}: {error}")
+        (format!("cannot connect to {address}: {error}"), LossCause::NotReached)
     }
 }
 
@@ -154,7 +169,7 @@ struct Connection {
     /// acknowledged.
     stopping: Option<Stopping>,
     /// Why the connection is being ended, unless the client is stopped.
-    leaving: Option<String>,
+    leaving: Option<Loss>,
 }
 
 /// A stop has two steps, of which the first is for brokers that are published to no more.
@@ -225,7 +240,7 @@ impl Connection {
                 read = reader.read(&mut buffer), if self.session.may_receive() => match read {
                     Ok(0) => self.session.handle_end(),
                     Ok(length) => self.session.handle_bytes(&buffer[..length], Instant::now()),
-                    Err(error) => break self.lost(describe_loss(&error)),
+                    Err(error) => break self.lost(self.loss_by(&error)),
                 },
                 sent = send(&mut writer, self.session.output(), is_unflushed), if has_output => match sent {
                     Ok(length) => {
@@ -233,7 +248,7 @@ impl Connection {
                         self.session.advance(length);
                         self.blocked = None;
                     }
-                    Err(error) => break self.lost(describe_loss(&error)),
+                    Err(error) => break self.lost(self.loss_by(&error)),
                 },
                 () = delivery.filled(), if wakes && is_ready => {}
                 () = sleep_until(due.into()) => self.session.handle_timeout(Instant::now()),
@@ -295,7 +310,10 @@ impl Connection {
         }
         let blocked = *self.blocked.get_or_insert(now);
         let is_stuck = blocked + UNACKNOWLEDGED <= now;
-        is_stuck.then(|| self.lost(format!("the broker has taken nothing for {UNACKNOWLEDGED:?}")))
+        is_stuck.then(|| {
+            let text = format!("the broker has taken nothing for {UNACKNOWLEDGED:?}");
+            self.lost(Loss::new(LossCause::Silent, text))
+        })
     }
 
     fn begin(&mut self, now: Instant) {
@@ -317,7 +335,8 @@ impl Connection {
                 info!("broker {address}: connected as {client_id}");
             }
             Some(host) => {
-                self.client.metrics.note_waiting(format!("the primary host {host} is not on-line"), now);
+                let why = Loss::new(LossCause::HostAway, format!("the primary host {host} is not on-line"));
+                self.client.metrics.note_waiting(why, now);
                 info!("broker {address}: connected as {client_id}, waiting for the primary host {host}");
             }
         }
@@ -409,7 +428,7 @@ impl Connection {
                 info!("broker {address}: the primary host is on-line");
             }
             Received::HostOffline => {
-                self.leaving = Some("the primary host has gone off-line".to_owned());
+                self.leaving = Some(Loss::new(LossCause::HostAway, "the primary host has gone off-line"));
                 self.say_goodbye(now);
             }
             Received::Ignored => {}
@@ -448,7 +467,7 @@ impl Connection {
                         "; the message at {topic} was dropped, because the connection was lost with it each time"
                     )
                 });
-                End::Lost { why: why + &dropped.unwrap_or_default(), held }
+                End::Lost { why: why.with(&dropped.unwrap_or_default()), held }
             }
         }
     }
@@ -482,7 +501,23 @@ impl Connection {
         }
     }
 
-    fn lost(&self, why: String) -> End {
+    /// How the socket's error ended the connection.
+    fn loss_by(&self, error: &io::Error) -> Loss {
+        let cause = if describe_server(error).is_some() {
+            LossCause::Tls
+        } else if error.kind() == io::ErrorKind::TimedOut {
+            LossCause::Silent
+        } else if has_no_route(error) {
+            LossCause::NoRoute
+        } else if self.accepted.is_none() {
+            LossCause::NotAccepted
+        } else {
+            LossCause::Closed
+        };
+        Loss::new(cause, describe_loss(error))
+    }
+
+    fn lost(&self, why: Loss) -> End {
         let held = self.accepted.is_some_and(|at| at.elapsed() >= HELD);
         End::Lost { why, held }
     }

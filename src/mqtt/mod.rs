@@ -6,12 +6,14 @@
 //! more are removed, and an edge node of Sparkplug sends its births when a host requests them.
 //!
 //! `session` has no clock and no input or output; `client` has both. `delivery` is one of two: `outbox` for messages of
-//! JSON, `sparkplug_outbox` for an edge node.
+//! JSON, `sparkplug_outbox` for an edge node. `loss` has the reasons why there is no
+//! connection.
 
 mod backoff;
 mod broker_metrics;
 pub mod client;
 mod delivery;
+mod loss;
 mod outbox;
 mod session;
 mod settings;
@@ -19,6 +21,7 @@ mod sparkplug_outbox;
 
 pub use broker_metrics::{BrokerMetrics, BrokerView, Link};
 pub use delivery::Delivery;
+pub use loss::{Loss, LossCause};
 pub use outbox::{Announcements, Message, Outbox, OutboxCounts};
 pub use session::{Qos, Session, SessionEvent};
 pub use settings::{BrokerAddress, BrokerSettings, Credentials, NotAPassword, Password, Scheme};

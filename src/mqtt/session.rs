@@ -20,6 +20,7 @@ use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet, SubEntry, Sub
 use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError};
 use mqtt_protocol_core::mqtt::role::Client;
 
+use super::loss::{Loss, LossCause};
 use super::outbox::Message;
 use super::settings::{BrokerSettings, Credentials};
 
@@ -57,7 +58,7 @@ pub enum SessionEvent {
     /// The broker refused a subscription.
     NotSubscribed,
     /// The session is over, and why.
-    Closed(String),
+    Closed(Loss),
 }
 
 struct InFlight {
@@ -110,7 +111,7 @@ impl Session {
                 let events = session.connection.checked_send(packet);
                 session.apply(events, now);
             }
-            Err(error) => session.close(describe(error)),
+            Err(error) => session.close(LossCause::Protocol, describe(error)),
         }
         session
     }
@@ -124,7 +125,7 @@ impl Session {
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
         // The text of another protocol may look like the beginning of a long packet.
         if !mem::replace(&mut self.has_heard, true) && bytes.first() != Some(&CONNACK) {
-            self.close("what answers there is no MQTT broker".to_owned());
+            self.close(LossCause::NotMqtt, "what answers there is no MQTT broker");
         }
         let mut cursor = Cursor::new(bytes);
         while !self.is_over && cursor.position() < bytes.len() as u64 {
@@ -135,24 +136,26 @@ impl Session {
 
     /// The broker closed the connection.
     pub fn handle_end(&mut self) {
-        let why = if self.accepted_by.is_some() {
-            "the broker closed the connection instead of accepting it"
+        if self.accepted_by.is_some() {
+            self.close(LossCause::NotAccepted, "the broker closed the connection instead of accepting it");
         } else {
-            "the broker closed the connection"
-        };
-        self.close(why.to_owned());
+            self.close(LossCause::Closed, "the broker closed the connection");
+        }
     }
 
     /// Applies the timers that have expired.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.accepted_by.is_some_and(|by| by <= now) {
-            self.close(format!("the broker has not accepted the connection for {ANSWER_TIMEOUT:?}"));
+            let why = format!("the broker has not accepted the connection for {ANSWER_TIMEOUT:?}");
+            self.close(LossCause::Silent, why);
         }
         if self.in_flight.front().is_some_and(|first| first.sent + ACKNOWLEDGE_TIMEOUT <= now) {
-            self.close(format!("the broker has not acknowledged a message for {ACKNOWLEDGE_TIMEOUT:?}"));
+            let why = format!("the broker has not acknowledged a message for {ACKNOWLEDGE_TIMEOUT:?}");
+            self.close(LossCause::Silent, why);
         }
         if self.timers.pong.take_if(|at| *at <= now).is_some() {
-            self.close(format!("the broker has not answered a ping for {ANSWER_TIMEOUT:?}"));
+            let why = format!("the broker has not answered a ping for {ANSWER_TIMEOUT:?}");
+            self.close(LossCause::Silent, why);
         }
         if self.timers.ping.take_if(|at| *at <= now).is_some() {
             let events = self.connection.notify_timer_fired(TimerKind::PingreqSend);
@@ -210,7 +213,7 @@ impl Session {
     /// Sends a message with QoS 1.
     pub fn publish(&mut self, message: Message, now: Instant) {
         let Ok(packet) = self.connection.acquire_packet_id() else {
-            return self.close("no packet identifier is free".to_owned());
+            return self.close(LossCause::Internal, "no packet identifier is free");
         };
         let built = Publish::builder().topic_name(&*message.topic).and_then(|builder| {
             let builder = builder.qos(Qos::AtLeastOnce).retain(message.retained).packet_id(packet);
@@ -222,7 +225,7 @@ impl Session {
                 let events = self.connection.checked_send(publish);
                 self.apply(events, now);
             }
-            Err(error) => self.close(describe(error)),
+            Err(error) => self.close(LossCause::Protocol, describe(error)),
         }
     }
 
@@ -236,7 +239,7 @@ impl Session {
                 let events = self.connection.checked_send(publish);
                 self.apply(events, now);
             }
-            Err(error) => self.close(describe(error)),
+            Err(error) => self.close(LossCause::Protocol, describe(error)),
         }
     }
 
@@ -253,7 +256,7 @@ impl Session {
                 let events = self.connection.checked_send(subscribe);
                 self.apply(events, now);
             }
-            Err(error) => self.close(describe(error)),
+            Err(error) => self.close(LossCause::Protocol, describe(error)),
         }
     }
 
@@ -269,7 +272,7 @@ impl Session {
                 let events = self.connection.checked_send(unsubscribe);
                 self.apply(events, now);
             }
-            Err(error) => self.close(describe(error)),
+            Err(error) => self.close(LossCause::Protocol, describe(error)),
         }
     }
 
@@ -295,13 +298,13 @@ impl Session {
                     self.set_timer(kind, Some(now + Duration::from_millis(duration_ms)));
                 }
                 Event::RequestTimerCancel(kind) => self.set_timer(kind, None),
-                Event::NotifyError(error) => self.close(describe(error)),
+                Event::NotifyError(error) => self.close(LossCause::Protocol, describe(error)),
                 Event::RequestClose => self.is_over = true,
                 Event::NotifyPacketIdReleased(_) => {}
             }
         }
         if self.is_over {
-            self.close("the broker broke the protocol".to_owned());
+            self.close(LossCause::Protocol, "the broker broke the protocol");
         }
     }
 
@@ -323,7 +326,7 @@ impl Session {
             }
         }
         if self.unsolicited.is_too_many(now) {
-            return self.close("the broker sends packets without end".to_owned());
+            return self.close(LossCause::Protocol, "the broker sends packets without end");
         }
         if let Packet::V3_1_1Connack(connack) = &packet {
             self.receive_connack(connack);
@@ -336,12 +339,16 @@ impl Session {
 
     fn receive_connack(&mut self, connack: &Connack) {
         if self.accepted_by.is_none() {
-            self.close("the broker broke the protocol: it accepted the connection twice".to_owned());
+            self.close(
+                LossCause::Protocol,
+                "the broker broke the protocol: it accepted the connection twice",
+            );
         } else if connack.return_code() == ConnectReturnCode::Accepted {
             self.accepted_by = None;
             self.events.push_back(SessionEvent::Connected);
         } else {
-            self.close(describe_refusal(connack.return_code()).to_owned());
+            let (cause, why) = describe_refusal(connack.return_code());
+            self.close(cause, why);
         }
     }
 
@@ -359,11 +366,11 @@ impl Session {
         }
     }
 
-    fn close(&mut self, why: String) {
+    fn close(&mut self, cause: LossCause, why: impl Into<String>) {
         let has_told = matches!(self.events.back(), Some(SessionEvent::Closed(_)));
         self.is_over = true;
         if !has_told {
-            self.events.push_back(SessionEvent::Closed(why));
+            self.events.push_back(SessionEvent::Closed(Loss::new(cause, why)));
         }
     }
 }
@@ -403,20 +410,26 @@ fn connect(settings: &BrokerSettings, will: &Message) -> Result<Connect, MqttErr
     builder.build()
 }
 
-fn describe_refusal(code: ConnectReturnCode) -> &'static str {
+fn describe_refusal(code: ConnectReturnCode) -> (LossCause, &'static str) {
     match code {
-        ConnectReturnCode::Accepted => "accepted",
-        ConnectReturnCode::UnacceptableProtocolVersion => "the broker does not speak MQTT 3.1.1",
+        ConnectReturnCode::Accepted => (LossCause::Protocol, "accepted"),
+        ConnectReturnCode::UnacceptableProtocolVersion => {
+            (LossCause::NotMqtt, "the broker does not speak MQTT 3.1.1")
+        }
         ConnectReturnCode::IdentifierRejected => {
-            "the broker refuses the client identifier; set another with `client_id`"
+            (LossCause::ClientId, "the broker refuses the client identifier; set another with `client_id`")
         }
-        ConnectReturnCode::ServerUnavailable => "the broker says that it is not available",
-        ConnectReturnCode::BadUserNameOrPassword => {
-            "the broker refuses the user name or the password; check `username` and `password_file`"
+        ConnectReturnCode::ServerUnavailable => {
+            (LossCause::Unavailable, "the broker says that it is not available")
         }
-        ConnectReturnCode::NotAuthorized => {
-            "the broker does not let this client in; check `username`, `password_file` and the broker's ACL"
-        }
+        ConnectReturnCode::BadUserNameOrPassword => (
+            LossCause::Credentials,
+            "the broker refuses the user name or the password; check `username` and `password_file`",
+        ),
+        ConnectReturnCode::NotAuthorized => (
+            LossCause::NotAuthorized,
+            "the broker does not let this client in; check `username`, `password_file` and the broker's ACL",
+        ),
     }
 }
 

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::meter::figure::grouped;
+pub(super) use crate::meter::figure::rate;
 
 /// Stands where there is no value.
 pub(super) const NO_DATA: &str = "no data";
@@ -82,14 +83,6 @@ pub(super) fn number(value: f64) -> String {
     grouped(&text)
 }
 
-/// How often something happens: `11.4 a second`.
-pub(super) fn rate(rate: f64) -> String {
-    if rate > 0.0 && rate < 0.05 {
-        return "under 0.1 a second".to_owned();
-    }
-    format!("{rate:.1} a second")
-}
-
 /// A value with its unit, or that there is none.
 pub(super) fn quantity(value: Option<f64>, unit: &str) -> String {
     match value.filter(|value| value.is_finite()) {
@@ -140,8 +133,6 @@ mod tests {
         assert_eq!(percent(0.000_01), "under 0.1 %");
         assert_eq!(percent(0.004), "0.4 %");
         assert_eq!(percent(0.412), "41 %");
-        assert_eq!(rate(0.01), "under 0.1 a second");
-        assert_eq!(rate(11.42), "11.4 a second");
     }
 
     #[test]

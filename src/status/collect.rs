@@ -397,7 +397,7 @@ pub fn broker(one: &PublishedBroker, now: Instant) -> Broker<'_> {
         connected: connected.is_some(),
         connected_for_ms: connected,
         away_for_ms: away,
-        last_error: view.last_error,
+        last_error: view.last_error.map(|loss| loss.to_string()),
         connections: view.connections,
         published: view.published,
         published_per_second: view.rate,

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use metergate::mqtt::{
-    BrokerAddress, BrokerSettings, Credentials, Message, Password, Qos, Session, SessionEvent,
+    BrokerAddress, BrokerSettings, Credentials, Loss, LossCause, Message, Password, Qos, Session,
+    SessionEvent,
 };
 
 fn settings() -> BrokerSettings {
@@ -36,7 +37,7 @@ fn open(now: Instant) -> Session {
 
 fn end(session: &mut Session) -> String {
     match session.poll_event() {
-        Some(SessionEvent::Closed(why)) => why,
+        Some(SessionEvent::Closed(why)) => why.to_string(),
         other => panic!("not closed but {other:?}"),
     }
 }
@@ -190,7 +191,7 @@ fn whatever_is_no_mqtt_ends_the_session_and_nothing_else() {
             } else {
                 "what answers there is no MQTT broker"
             };
-            assert!(why.starts_with(words), "{bytes:?}: {why}");
+            assert!(why.to_string().starts_with(words), "{bytes:?}: {why}");
             assert_eq!(session.poll_event(), None, "{bytes:?}: said once");
             // Further bytes do no harm.
             session.handle_bytes(bytes, now);
@@ -233,7 +234,7 @@ fn what_a_broker_sends_without_end_ends_the_session() {
             }
         }
         let end = end.expect("200,000 packets were accepted");
-        assert_eq!(end, "the broker sends packets without end");
+        assert_eq!(end, Loss::new(LossCause::Protocol, "the broker sends packets without end"));
     }
 }
 
