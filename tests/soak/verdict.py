@@ -30,6 +30,15 @@ def quarter(samples):
     }
 
 
+def memory(samples):
+    """How the resident memory went, in words."""
+    figures = [memory for memory, _, _, _ in samples]
+    if not figures:
+        return "no sample of the memory"
+    after, last = figures[len(figures) // 6], figures[-1]
+    return f"resident memory: {figures[0]} KiB at first, {after} KiB after a sixth of the time, {last} KiB at the end"
+
+
 def table(samples):
     """The rows of a table, and what grew."""
     if len(samples) < 8:
