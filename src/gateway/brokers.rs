@@ -77,16 +77,20 @@ impl Brokers {
     /// stay is not disturbed, and what waits for a broker that stays is kept. [`Self::finish_reload`] follows.
     pub(super) fn begin_reload(&mut self, config: &Config) {
         let mut earlier = std::mem::take(&mut self.running);
-        for wanted in &config.brokers {
-            let is_same = |running: &RunningBroker| {
-                running.connection.address == wanted.connection.address
-                    && running.connection.client_id == wanted.connection.client_id
-                    && running.connection.status_topic == wanted.connection.status_topic
-                    && running.sparkplug == wanted.publication.sparkplug
-            };
-            let running = match earlier.iter().position(is_same) {
-                Some(index) => {
-                    let mut running = earlier.swap_remove(index);
+        let mut take = |is_it: &dyn Fn(&RunningBroker) -> bool| {
+            earlier.iter().position(is_it).map(|index| earlier.swap_remove(index))
+        };
+        // What goes on elsewhere must not be what another entry goes on with where it was.
+        let mut kept: Vec<_> =
+            config.brokers.iter().map(|wanted| take(&|running| running.stays_as(wanted))).collect();
+        for (kept, wanted) in kept.iter_mut().zip(&config.brokers) {
+            if kept.is_none() {
+                *kept = take(&|running| running.goes_on_as(wanted));
+            }
+        }
+        for (kept, wanted) in kept.into_iter().zip(&config.brokers) {
+            let running = match kept {
+                Some(mut running) => {
                     self.stopping.extend(running.replace(config, wanted));
                     running
                 }
@@ -214,6 +218,26 @@ impl RunningBroker {
         }
     }
 
+    /// Whether the entry publishes the same to the same broker, whatever the client is called there.
+    fn stays_as(&self, wanted: &Broker) -> bool {
+        self.connection.address == wanted.connection.address && self.publishes_as(wanted)
+    }
+
+    /// Whether the entry publishes the same elsewhere, so that what waits is not lost: at the same broker over TLS, or, with its
+    /// bdSeq, as the same node at any.
+    fn goes_on_as(&self, wanted: &Broker) -> bool {
+        let is_there = self.sparkplug.is_some() || is_continued(&self.connection, &wanted.connection);
+        is_there && self.publishes_as(wanted)
+    }
+
+    fn publishes_as(&self, wanted: &Broker) -> bool {
+        match (&self.sparkplug, &wanted.publication.sparkplug) {
+            (None, None) => self.connection.status_topic == wanted.connection.status_topic,
+            (Some(before), Some(now)) => before.is_same_node(now),
+            (None, Some(_)) | (Some(_), None) => false,
+        }
+    }
+
     /// Goes on with new settings of the same broker. Returns the client if it has to be stopped for them.
     fn replace(&mut self, config: &Config, wanted: &Broker) -> Option<RunningTask> {
         let plan = plan(config, wanted);
@@ -225,10 +249,14 @@ impl RunningBroker {
             publisher.replace_plan(Arc::clone(&plan));
             define(&self.delivery, &plan);
         }
-        if self.connection == wanted.connection {
+        if self.connection == wanted.connection && self.sparkplug == wanted.publication.sparkplug {
             return None;
         }
+        if let (Delivery::Sparkplug(outbox), Some(ids)) = (&self.delivery, &wanted.publication.sparkplug) {
+            outbox.set_primary_host(ids.primary_host.clone());
+        }
         self.connection = wanted.connection.clone();
+        self.sparkplug = wanted.publication.sparkplug.clone();
         self.client.take()
     }
 
@@ -294,7 +322,8 @@ async fn sample(
 
 fn publish(publisher: &Mutex<Publisher>, delivery: &Delivery, sources: &SharedSources) {
     let published = sources.load().published();
-    let clocks = Clocks { now: clock::now(), wall: SystemTime::now() };
+    let (now, wall) = clock::both();
+    let clocks = Clocks { now, wall };
     let mut publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
     match delivery {
         Delivery::Json(outbox) => publisher.publish(&published, &clocks, outbox),

@@ -6,8 +6,8 @@
 //! more are removed, and an edge node of Sparkplug sends its births when a host requests them.
 //!
 //! `session` has no clock and no input or output; `client` has both. `delivery` is one of two: `outbox` for messages of
-//! JSON, `sparkplug_outbox` for an edge node. `loss` has the reasons why there is no
-//! connection.
+//! JSON, `sparkplug_outbox` for an edge node. `wall_clock` has the times of what is kept while the clock is set, `loss` the
+//! reasons why there is no connection.
 
 mod backoff;
 mod broker_metrics;
@@ -18,11 +18,13 @@ mod outbox;
 mod session;
 mod settings;
 mod sparkplug_outbox;
+mod wall_clock;
 
 pub use broker_metrics::{BrokerMetrics, BrokerView, Link};
 pub use delivery::Delivery;
 pub use loss::{Loss, LossCause};
-pub use outbox::{Announcements, Message, Outbox, OutboxCounts};
+pub use outbox::{Announcements, Message, Outbox, OutboxCounts, Reading};
 pub use session::{Qos, Session, SessionEvent};
 pub use settings::{BrokerAddress, BrokerSettings, Credentials, NotAPassword, Password, Scheme};
 pub use sparkplug_outbox::SparkplugOutbox;
+pub use wall_clock::WallClock;

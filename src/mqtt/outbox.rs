@@ -14,6 +14,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::wall_clock::WallClock;
+use crate::line::Now;
+use crate::runtime::timestamp;
+
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -23,6 +27,19 @@ pub struct Message {
     pub payload: Bytes,
     /// Whether the broker keeps it for those who subscribe later.
     pub retained: bool,
+    /// When its reading began, if it is one: sent again, it has the time by the clock of then.
+    pub begun: Option<Now>,
+}
+
+/// A reading that waits: an object of JSON whose first member is the time, which is written when it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The topic of its message.
+    pub topic: Arc<str>,
+    /// When it began.
+    pub begun: Now,
+    /// What follows the time and its comma.
+    pub rest: Bytes,
 }
 
 /// Retained messages beside the states, made one at a time because together they may be megabytes.
@@ -63,7 +80,9 @@ struct Inner {
     former: VecDeque<Former>,
     /// Topics of retained messages to remove; none of them is among `states`.
     removals: BTreeSet<Arc<str>>,
-    readings: VecDeque<Message>,
+    readings: VecDeque<Reading>,
+    /// `None`: nothing has been kept yet.
+    clock: Option<WallClock>,
     bytes: usize,
     limit: usize,
     dropped: u64,
@@ -122,6 +141,7 @@ impl Outbox {
             former: VecDeque::new(),
             removals: BTreeSet::new(),
             readings: VecDeque::new(),
+            clock: None,
             bytes: 0,
             limit,
             dropped: 0,
@@ -141,6 +161,11 @@ impl Outbox {
         let mut inner = self.lock();
         inner.limit = limit;
         inner.trim();
+    }
+
+    /// Sets the clock by which readings have their times, before the first of them is kept.
+    pub fn set_clock(&self, clock: WallClock) {
+        self.lock().clock = Some(clock);
     }
 
     /// Sets how many messages per second are sent at most, so that what was kept does not come as a flood.
@@ -211,13 +236,13 @@ impl Outbox {
     }
 
     /// Keeps a reading until the broker has it. The oldest make room.
-    pub fn push(&self, message: Message, now: Instant) {
+    pub fn push(&self, reading: Reading, now: Instant) {
         let mut inner = self.lock();
         if inner.is_retired {
             return;
         }
-        inner.bytes += cost(&message);
-        inner.readings.push_back(message);
+        inner.bytes += cost(&reading);
+        inner.readings.push_back(reading);
         if inner.trim() {
             inner.last_dropped = Some(now);
         }
@@ -282,13 +307,13 @@ impl Outbox {
         let mut inner = self.lock();
         if let Some(topic) = inner.unsent.pop_front() {
             let payload = inner.states.get(&topic).cloned().unwrap_or_default();
-            return Some(Message { topic, payload, retained: true });
+            return Some(Message { topic, payload, retained: true, begun: None });
         }
         if let Some(topic) = inner.removals.pop_first() {
-            return Some(Message { topic, payload: Bytes::new(), retained: true });
+            return Some(Message { topic, payload: Bytes::new(), retained: true, begun: None });
         }
         if let Some(topic) = inner.next_retraction() {
-            return Some(Message { topic, payload: Bytes::new(), retained: true });
+            return Some(Message { topic, payload: Bytes::new(), retained: true, begun: None });
         }
         while let Some(message) = inner.announcements.as_ref().and_then(|all| all.get(inner.announced)) {
             inner.announced += 1;
@@ -296,10 +321,11 @@ impl Outbox {
                 return Some(message);
             }
         }
-        let message = inner.readings.pop_front()?;
-        inner.bytes -= cost(&message);
+        let clock = inner.clock?;
+        let reading = inner.readings.pop_front()?;
+        inner.bytes -= cost(&reading);
         inner.give_back_capacity();
-        Some(message)
+        Some(reading.into_message(&clock))
     }
 
     /// Takes back what was sent and not acknowledged when the client stopped, in the order in which it was sent. Retained
@@ -349,6 +375,20 @@ impl Outbox {
     }
 }
 
+impl Reading {
+    fn into_message(self, clock: &WallClock) -> Message {
+        let time = timestamp::utc(clock.time_at(self.begun));
+        let payload = [TIME_BEGINS, time.as_bytes(), TIME_ENDS, &self.rest].concat().into();
+        Message { topic: self.topic, payload, retained: false, begun: Some(self.begun) }
+    }
+
+    /// As it was before it was sent.
+    fn of_message(message: Message, begun: Now) -> Self {
+        let rest = message.payload.slice(TIME_LENGTH.min(message.payload.len())..);
+        Self { topic: message.topic, begun, rest }
+    }
+}
+
 impl Inner {
     /// Drops the oldest readings until the others fit; returns whether there were any.
     fn trim(&mut self) -> bool {
@@ -364,9 +404,12 @@ impl Inner {
 
     fn put_back(&mut self, sent: VecDeque<Message>) {
         for message in sent.into_iter().rev() {
-            if !message.retained && !self.is_retired {
-                self.bytes += cost(&message);
-                self.readings.push_front(message);
+            if let Some(begun) = message.begun {
+                if !self.is_retired {
+                    let reading = Reading::of_message(message, begun);
+                    self.bytes += cost(&reading);
+                    self.readings.push_front(reading);
+                }
             } else if message.payload.is_empty() && !self.states.contains_key(&message.topic) {
                 self.removals.insert(message.topic);
             }
@@ -429,17 +472,24 @@ impl Inner {
     }
 }
 
-/// What a message takes: its content, and what keeps it.
-fn cost(message: &Message) -> usize {
-    message.payload.len() + OVERHEAD
+/// What a reading takes: its content, and what keeps it.
+fn cost(reading: &Reading) -> usize {
+    reading.rest.len() + OVERHEAD
 }
+
+/// What surrounds the time of a reading.
+const TIME_BEGINS: &[u8] = br#"{"time":""#;
+const TIME_ENDS: &[u8] = br#"","#;
+
+/// All of it: times have the same length for eight thousand years.
+const TIME_LENGTH: usize = TIME_BEGINS.len() + "2026-11-22T14:30:00.123Z".len() + TIME_ENDS.len();
 
 /// What the status topic says while the connection lasts.
 const ONLINE: &[u8] = b"online";
 
-/// Bytes of a message beside its content: its place in the queue, which is up to twice as long as its contents, and the
+/// Bytes of a reading beside its content: its place in the queue, which is up to twice as long as its contents, and the
 /// allocation of the content. Topics are shared.
-const OVERHEAD: usize = 2 * size_of::<Message>() + 16;
+const OVERHEAD: usize = 2 * size_of::<Reading>() + 16;
 
 /// Places of a queue that are not given back.
 const SMALL_QUEUE: usize = 256;
@@ -461,24 +511,29 @@ const MOST_REFUSED: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::*;
 
-    fn reading(text: &'static str) -> Message {
-        Message {
-            topic: "t/b/1/floats".into(),
-            payload: Bytes::from_static(text.as_bytes()),
-            retained: false,
-        }
-    }
-
+    /// The contents of all messages; of readings only what follows the time.
     fn texts(outbox: &Outbox) -> Vec<String> {
-        std::iter::from_fn(|| outbox.next())
-            .map(|message| String::from_utf8_lossy(&message.payload).into_owned())
-            .collect()
+        let text = |message: Message| {
+            let length = if message.begun.is_some() { TIME_LENGTH } else { 0 };
+            String::from_utf8_lossy(&message.payload[length..]).into_owned()
+        };
+        std::iter::from_fn(|| outbox.next()).map(text).collect()
     }
 
     fn push(outbox: &Outbox, text: &'static str) {
-        outbox.push(reading(text), Instant::now());
+        push_at(outbox, text, Instant::now());
+    }
+
+    fn push_at(outbox: &Outbox, text: &'static str, begun: Instant) {
+        if outbox.lock().clock.is_none() {
+            outbox.set_clock(WallClock::new(begun.into(), SystemTime::UNIX_EPOCH));
+        }
+        let rest = Bytes::from_static(text.as_bytes());
+        outbox.push(Reading { topic: "t/b/1/floats".into(), begun: begun.into(), rest }, begun);
     }
 
     fn sent(outbox: &Outbox, count: usize) -> VecDeque<Message> {
@@ -521,6 +576,7 @@ mod tests {
                 topic: format!("ha/{index}/config").into(),
                 payload,
                 retained: true,
+                begun: None,
             })
         }
 
@@ -566,6 +622,33 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_or_is_sent_again_has_its_time_by_the_clock_as_it_was_set_since() {
+        let (outbox, start) = (Outbox::new(10_000), Instant::now());
+        let second = Duration::from_secs(1);
+        let text = |message: &Message| String::from_utf8(message.payload.to_vec()).unwrap();
+        for (seconds, rest) in [(5, "1}"), (6, "2}"), (7, "3}")] {
+            push_at(&outbox, rest, start + seconds * second);
+        }
+        // The clock began to count at the start: it was not set.
+        outbox.set_clock(WallClock::new(start.into(), SystemTime::UNIX_EPOCH));
+        let sent = sent(&outbox, 2);
+        assert_eq!(text(&sent[0]), r#"{"time":"1970-01-01T00:00:05.000Z",1}"#);
+        let set = SystemTime::UNIX_EPOCH + 1_800_000_000 * second;
+        outbox.set_clock(WallClock::new((start + 10 * second).into(), set));
+        let bytes = outbox.counts().bytes;
+        outbox.put_back(sent);
+        assert_eq!(outbox.counts().bytes, 3 * bytes);
+        let again: Vec<_> = std::iter::from_fn(|| outbox.next()).map(|one| text(&one)).collect();
+        let times = ["07:59:55", "07:59:56", "07:59:57"];
+        let expected: Vec<_> = times
+            .iter()
+            .zip(1..)
+            .map(|(time, number)| format!(r#"{{"time":"2027-01-15T{time}.000Z",{number}}}"#))
+            .collect();
+        assert_eq!(again, expected);
+    }
+
+    #[test]
     fn only_the_last_state_counts_and_each_connection_gets_all_of_them_first() {
         let outbox = Outbox::new(1000);
         outbox.announce(Arc::new(Two));
@@ -592,7 +675,8 @@ mod tests {
         for topic in ["ha/0/config", "ha/old/config", "ha/old/config"] {
             outbox.reconcile(topic, b"{}");
         }
-        let removal = Message { topic: "ha/old/config".into(), payload: Bytes::new(), retained: true };
+        let topic = "ha/old/config".into();
+        let removal = Message { topic, payload: Bytes::new(), retained: true, begun: None };
         assert_eq!(outbox.next(), Some(removal.clone()));
         assert_eq!(outbox.next(), None);
         outbox.put_back(VecDeque::from([removal.clone()]));

@@ -392,6 +392,7 @@ pub(super) fn goodbye(settings: &BrokerSettings) -> Message {
         topic: settings.status_topic.as_str().into(),
         payload: Bytes::from_static(OFFLINE.as_bytes()),
         retained: true,
+        begun: None,
     }
 }
 

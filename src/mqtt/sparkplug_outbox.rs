@@ -54,6 +54,12 @@ impl SparkplugOutbox {
         }
     }
 
+    /// The clock on the wall was set: it is ahead by so many milliseconds of what it was.
+    pub fn shift_times(&self, millis: i64) {
+        self.lock().shift_times(millis);
+        self.filled.notify_one();
+    }
+
     /// How much waits, and what became of the rest.
     #[must_use]
     pub fn counts(&self) -> OutboxCounts {
@@ -63,6 +69,11 @@ impl SparkplugOutbox {
 
     pub(super) fn set_limit(&self, limit: usize) {
         self.lock().set_limit(limit);
+    }
+
+    /// Sets the host that births wait for, from the next connection on.
+    pub fn set_primary_host(&self, host: Option<String>) {
+        self.lock().set_primary_host(host);
     }
 
     pub(super) fn set_pace(&self, pace: u32) {
@@ -77,7 +88,8 @@ impl SparkplugOutbox {
         self.filled.notified().await;
     }
 
-    pub(super) fn connect(&self, wall: SystemTime) -> Message {
+    /// A CONNECT is about to be sent: its will.
+    pub fn connect(&self, wall: SystemTime) -> Message {
         message(self.lock().connect(millis(wall)))
     }
 
@@ -86,7 +98,7 @@ impl SparkplugOutbox {
     }
 
     /// The broker has accepted the connection. Returns the primary host that births wait for, if there is one.
-    pub(super) fn begin(&self) -> Option<String> {
+    pub fn begin(&self) -> Option<String> {
         let mut node = self.lock();
         node.begin();
         node.awaited_host().map(str::to_owned)
@@ -101,7 +113,8 @@ impl SparkplugOutbox {
         self.lock().rebirth_due()
     }
 
-    pub(super) fn next(&self, now: Taken) -> Option<Message> {
+    /// The next message; `None`: nothing is to be sent now.
+    pub fn next(&self, now: Taken) -> Option<Message> {
         self.lock().next(now).map(message)
     }
 
@@ -120,5 +133,5 @@ impl SparkplugOutbox {
 
 fn message(outgoing: Outgoing) -> Message {
     let Outgoing { topic, payload } = outgoing;
-    Message { topic, payload, retained: false }
+    Message { topic, payload, retained: false, begun: None }
 }

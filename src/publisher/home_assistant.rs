@@ -92,7 +92,7 @@ pub(super) fn gateway(plan: &Plan, prefix: &str) -> Message {
         origin: ORIGIN,
     };
     let topic = gateway_topic(plan, prefix).into();
-    Message { topic, payload: json(&sensor), retained: true }
+    Message { topic, payload: json(&sensor), retained: true, begun: None }
 }
 
 /// One point of one meter.
@@ -139,7 +139,7 @@ pub(super) fn entity(
         origin: ORIGIN,
     };
     let topic = format!("{}{}-{quantity}/config", entities_below(plan, prefix), unit.object_prefix()).into();
-    Message { topic, payload: json(&sensor), retained: true }
+    Message { topic, payload: json(&sensor), retained: true, begun: None }
 }
 
 /// The filters of the discovery topics of the gateway and of its meters.

@@ -2,45 +2,56 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::plan::{Plan, PlannedBlock, PlannedUnit};
 use super::readings::{Decoded, Part, decode, parts};
-use super::sink::{Clocks, Json, Sink, Sparkplug, Taken};
+use super::sink::{Age, Clocks, Json, Moment, Sink, Sparkplug};
 use crate::line::{Now, UnitView};
 use crate::meter::{Point, Profile};
-use crate::mqtt::{Outbox, SparkplugOutbox};
+use crate::mqtt::{Outbox, SparkplugOutbox, WallClock};
 use crate::status::{Number, Published, PublishedUnit, UnitState};
 
-/// When the state of each unit began, as the gateway saw it: shared by all brokers, so that one that is added later is told
-/// the same.
+/// When the state of each unit began, as the gateway saw it, and the clock by which it is told: shared by all brokers, so that
+/// one that is added later gets the same.
 #[derive(Debug, Default)]
-pub struct StateTracks(Mutex<BTreeMap<String, States>>);
+pub struct StateTracks(Mutex<Tracks>);
+
+#[derive(Debug, Default)]
+struct Tracks {
+    /// By the names of the buses.
+    states: BTreeMap<String, States>,
+    /// `None`: nothing was observed yet.
+    clock: Option<WallClock>,
+}
 
 /// The states of the units of a bus, by the identifiers clients use, and when each began.
-type States = BTreeMap<u8, (UnitState, SystemTime)>;
+type States = BTreeMap<u8, (UnitState, Now)>;
 
 impl StateTracks {
-    /// Records the states of all units, and forgets the units that are gone.
-    pub fn observe(&self, published: &Published, wall: SystemTime) {
+    /// Records the states of all units, and forgets the units that are gone. Returns the clock by which times are told.
+    pub fn observe(&self, published: &Published, clocks: &Clocks) -> WallClock {
         let mut tracks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::take(&mut *tracks);
+        let before = std::mem::take(&mut tracks.states);
         for bus in &published.buses {
             let known = before.get(bus.name());
             let track = |unit: PublishedUnit<'_>| {
                 let state = unit.state();
                 let same =
                     known.and_then(|known| known.get(&unit.alias)).filter(|(before, _)| *before == state);
-                (unit.alias, same.copied().unwrap_or((state, wall)))
+                (unit.alias, same.copied().unwrap_or((state, clocks.now)))
             };
-            tracks.insert(bus.name().to_owned(), bus.units().map(track).collect());
+            tracks.states.insert(bus.name().to_owned(), bus.units().map(track).collect());
         }
+        let clock = tracks.clock.get_or_insert_with(|| WallClock::new(clocks.now, clocks.wall));
+        clock.follow(clocks.now, clocks.wall);
+        *clock
     }
 
     /// When this state of a unit began; `None`: it has not been seen.
-    fn since(&self, bus: &str, alias: u8, state: UnitState) -> Option<SystemTime> {
+    fn since(&self, bus: &str, alias: u8, state: UnitState) -> Option<Now> {
         let tracks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (seen, since) = tracks.get(bus)?.get(&alias)?;
+        let (seen, since) = tracks.states.get(bus)?.get(&alias)?;
         (*seen == state).then_some(*since)
     }
 }
@@ -51,12 +62,15 @@ pub struct Publisher {
     plan: Arc<Plan>,
     states: Arc<StateTracks>,
     units: BTreeMap<Arc<str>, UnitTrack>,
+    /// `None`: nothing was published yet.
+    clock: Option<WallClock>,
 }
 
 /// What was published of a unit, by the topic of its state.
 #[derive(Debug, Default)]
 struct UnitTrack {
-    state: Option<UnitState>,
+    /// And the clock by which it began.
+    state: Option<(UnitState, WallClock)>,
     /// Readings begun before this are from before an outage.
     valid_from: Option<Instant>,
     blocks: BTreeMap<Arc<str>, BlockTrack>,
@@ -85,15 +99,13 @@ struct ValueTrack {
 struct ReadingTrack {
     begun: Now,
     generation: u64,
-    /// As published: it stays with the reading, also when the clock on the wall is set.
-    time: SystemTime,
 }
 
 impl Publisher {
     /// One that has published nothing.
     #[must_use]
     pub fn new(plan: Arc<Plan>, states: Arc<StateTracks>) -> Self {
-        Self { plan, states, units: BTreeMap::new() }
+        Self { plan, states, units: BTreeMap::new(), clock: None }
     }
 
     /// Continues with another plan.
@@ -126,7 +138,11 @@ impl Publisher {
     }
 
     fn publish_to(&mut self, published: &Published, clocks: &Clocks, sink: &impl Sink) {
-        self.states.observe(published, clocks.wall);
+        let clock = self.states.observe(published, clocks);
+        if self.clock != Some(clock) {
+            sink.set_clock(clock, self.clock.replace(clock));
+        }
+        let now = Moment::new(clocks.now, &clock);
         let units: BTreeMap<(&str, u8), PublishedUnit<'_>> =
             published.units().map(|unit| ((unit.bus.name(), unit.alias), unit)).collect();
         let plan = Arc::clone(&self.plan);
@@ -135,9 +151,9 @@ impl Publisher {
             let track = self.units.entry(Arc::clone(&planned.state_topic)).or_default();
             // A start and a reload make the plan a moment before its units are published.
             let state = unit.map_or(UnitState::NeverSeen, PublishedUnit::state);
-            let since = self.states.since(&planned.bus, planned.alias, state).unwrap_or(clocks.wall);
-            track.publish_state(planned, state, since, clocks, sink);
-            sink.keep_state(planned, state, clocks);
+            let since = self.states.since(&planned.bus, planned.alias, state).unwrap_or(clocks.now);
+            track.publish_state(planned, state, since, &Present { now, clock }, sink);
+            sink.keep_state(planned, state, now);
             let Some(unit) = unit else { continue };
             let (Some(view), Some(profile)) = (unit.view, &planned.profile) else { continue };
             // For a moment after a reload, the identifier clients use may be that of another meter.
@@ -148,10 +164,23 @@ impl Publisher {
             }
             let timing = Timing { every: plan.publication.every, change: plan.publication.change };
             for block in &planned.blocks {
-                track.publish_block(planned, block, Source { profile, view }, &timing, clocks, sink);
+                track.publish_block(
+                    planned,
+                    block,
+                    Source { profile, view },
+                    &timing,
+                    &Present { now, clock },
+                    sink,
+                );
             }
         }
     }
+}
+
+/// The present, and the clock by which times are told.
+struct Present {
+    now: Moment,
+    clock: WallClock,
 }
 
 /// How often a block is published.
@@ -192,23 +221,24 @@ impl UnitTrack {
         &mut self,
         planned: &PlannedUnit,
         state: UnitState,
-        since: SystemTime,
-        clocks: &Clocks,
+        since: Now,
+        present: &Present,
         sink: &impl Sink,
     ) {
-        if self.state == Some(state) {
+        let before = self.state.replace((state, present.clock));
+        if before == self.state {
             return;
         }
-        if !state.is_answering() {
-            self.valid_from = Some(clocks.now.instant);
+        let is_another = before.is_none_or(|(before, _)| before != state);
+        if is_another && !state.is_answering() {
+            self.valid_from = Some(present.now.at.instant);
             // The first reading after the outage is published at once, and none from before it again.
             for block in self.blocks.values_mut() {
                 block.due = None;
                 block.values.clear();
             }
         }
-        self.state = Some(state);
-        sink.put_state(planned, state, since);
+        sink.put_state(planned, state, present.clock.time_at(since));
     }
 
     fn publish_block(
@@ -217,10 +247,10 @@ impl UnitTrack {
         block: &PlannedBlock,
         Source { profile, view }: Source<'_>,
         timing: &Timing,
-        clocks: &Clocks,
+        present: &Present,
         sink: &impl Sink,
     ) {
-        let now = clocks.now.instant;
+        let now = present.now.at.instant;
         let track = self.blocks.entry(Arc::clone(&block.topic)).or_default();
         let is_due = track.due.is_none_or(|due| due <= now);
         let may_be_sooner = timing.change.is_some()
@@ -238,15 +268,16 @@ impl UnitTrack {
             return;
         }
         for part in &parts {
-            track.note(part, &decode(part, profile, view), clocks);
+            track.note(part, &decode(part, profile, view));
         }
         let readings = track.readings(block.points.iter().map(|place| &profile.points[*place]));
         if readings.is_empty() {
             return;
         }
-        for (ReadingTrack { begun, time, .. }, values) in readings {
-            let is_stale = clocks.now.since(begun) > 3 * timing.every.max(block.interval);
-            sink.put_reading(unit, block, &Taken { at: begun.instant, time, is_stale }, &values, now);
+        for (ReadingTrack { begun, .. }, values) in readings {
+            let is_stale = present.now.at.since(begun) > 3 * timing.every.max(block.interval);
+            let age = if is_stale { Age::Stale } else { Age::Young };
+            sink.put_reading(unit, block, Moment::new(begun, &present.clock), age, &values, now);
         }
         let late = track.due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
         // The next falls on the same grid, unless a value moved or a whole interval was missed.
@@ -271,13 +302,8 @@ impl BlockTrack {
     }
 
     /// Remembers a reading.
-    fn note(&mut self, part: &Part<'_>, values: &[(&Point, Option<Number>)], clocks: &Clocks) {
-        let (begun, generation) = (part.block.begun, part.block.generation);
-        let mut known = self.values.values().map(|track| track.reading);
-        let reading = known.find(|known| known.key() == (begun.instant, generation)).unwrap_or_else(|| {
-            let time = clocks.wall.checked_sub(clocks.now.since(begun)).unwrap_or(SystemTime::UNIX_EPOCH);
-            ReadingTrack { begun, generation, time }
-        });
+    fn note(&mut self, part: &Part<'_>, values: &[(&Point, Option<Number>)]) {
+        let reading = ReadingTrack { begun: part.block.begun, generation: part.block.generation };
         for (point, value) in values {
             let track = ValueTrack { reading, value: *value };
             match self.values.get_mut(&point.name) {

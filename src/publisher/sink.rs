@@ -11,7 +11,7 @@ use super::plan::{PlannedBlock, PlannedUnit};
 use super::sparkplug::value as metric_value;
 use crate::line::Now;
 use crate::meter::Point;
-use crate::mqtt::{Message, Outbox, SparkplugOutbox};
+use crate::mqtt::{Outbox, Reading, SparkplugOutbox, WallClock};
 use crate::runtime::timestamp;
 use crate::sparkplug::{self, Quality};
 use crate::status::{Number, UnitState};
@@ -27,53 +27,81 @@ pub struct Clocks {
 
 /// A form in which is published.
 pub(super) trait Sink {
+    /// The clock by which everything that follows has its times, and what waits gets them anew.
+    fn set_clock(&self, clock: WallClock, before: Option<WallClock>);
+
     /// The state of a unit has changed.
     fn put_state(&self, unit: &PlannedUnit, state: UnitState, since: SystemTime);
 
     /// The state of a unit, changed or not: a reload may have defined its device anew.
-    fn keep_state(&self, unit: &PlannedUnit, state: UnitState, clocks: &Clocks);
+    fn keep_state(&self, unit: &PlannedUnit, state: UnitState, now: Moment);
 
     /// A reading of a block, or of a part of it, is due.
     fn put_reading(
         &self,
         unit: &PlannedUnit,
         block: &PlannedBlock,
-        taken: &Taken,
+        begun: Moment,
+        age: Age,
         values: &[(&Point, Option<Number>)],
         now: Instant,
     );
 }
 
-/// When the request of a reading began to be sent.
-pub(super) struct Taken {
-    pub(super) at: Instant,
+/// An instant with its time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) at: Now,
     pub(super) time: SystemTime,
-    /// Whether newer readings have been missed since.
-    pub(super) is_stale: bool,
+}
+
+impl Moment {
+    pub(super) fn new(at: Now, clock: &WallClock) -> Self {
+        Self { at, time: clock.time_at(at) }
+    }
+
+    fn taken(self) -> sparkplug::Taken {
+        sparkplug::Taken::new(self.at.instant, self.time)
+    }
+}
+
+/// Whether a reading is as young as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    Young,
+    /// Newer ones have been missed since.
+    Stale,
 }
 
 /// Messages of JSON.
 pub(super) struct Json<'o>(pub(super) &'o Outbox);
 
 impl Sink for Json<'_> {
+    fn set_clock(&self, clock: WallClock, _: Option<WallClock>) {
+        self.0.set_clock(clock);
+    }
+
     fn put_state(&self, unit: &PlannedUnit, state: UnitState, since: SystemTime) {
         let payload = State { state: state.word(), since: timestamp::utc(since) };
         self.0.set_state(Arc::clone(&unit.state_topic), json(&payload));
     }
 
     /// The outbox has it.
-    fn keep_state(&self, _: &PlannedUnit, _: UnitState, _: &Clocks) {}
+    fn keep_state(&self, _: &PlannedUnit, _: UnitState, _: Moment) {}
 
     fn put_reading(
         &self,
         _: &PlannedUnit,
         block: &PlannedBlock,
-        taken: &Taken,
+        begun: Moment,
+        _: Age,
         values: &[(&Point, Option<Number>)],
         now: Instant,
     ) {
-        let payload = json(&Reading { time: timestamp::utc(taken.time), values: Values(values) });
-        self.0.push(Message { topic: Arc::clone(&block.topic), payload, retained: false }, now);
+        let rest = json(&Rest { values: Values(values) });
+        // The outbox writes the brace, with the time.
+        let rest = rest.slice(1..);
+        self.0.push(Reading { topic: Arc::clone(&block.topic), begun: begun.at, rest }, now);
     }
 }
 
@@ -81,27 +109,35 @@ impl Sink for Json<'_> {
 pub(super) struct Sparkplug<'o>(pub(super) &'o SparkplugOutbox);
 
 impl Sink for Sparkplug<'_> {
+    fn set_clock(&self, clock: WallClock, before: Option<WallClock>) {
+        if let Some(before) = before {
+            self.0.shift_times(clock.millis_ahead_of(&before));
+        }
+    }
+
     /// A device is alive or not, which is kept.
     fn put_state(&self, _: &PlannedUnit, _: UnitState, _: SystemTime) {}
 
-    fn keep_state(&self, unit: &PlannedUnit, state: UnitState, clocks: &Clocks) {
-        let now = sparkplug::Taken::new(clocks.now.instant, clocks.wall);
-        self.0.set_alive(&unit.device, state.is_answering(), now);
+    fn keep_state(&self, unit: &PlannedUnit, state: UnitState, now: Moment) {
+        self.0.set_alive(&unit.device, state.is_answering(), now.taken());
     }
 
     fn put_reading(
         &self,
         unit: &PlannedUnit,
         _: &PlannedBlock,
-        taken: &Taken,
+        begun: Moment,
+        age: Age,
         values: &[(&Point, Option<Number>)],
         now: Instant,
     ) {
-        let quality = if taken.is_stale { Quality::Stale } else { Quality::Good };
+        let quality = match age {
+            Age::Young => Quality::Good,
+            Age::Stale => Quality::Stale,
+        };
         let value = |(point, number): &(&'_ Point, Option<Number>)| metric_value(point, (*number)?);
         let values = values.iter().map(|one| (one.0.name.as_str(), value(one))).collect();
-        let taken = sparkplug::Taken::new(taken.at, taken.time);
-        self.0.record(&unit.device, taken, quality, values, now);
+        self.0.record(&unit.device, begun.taken(), quality, values, now);
     }
 }
 
@@ -112,10 +148,9 @@ struct State {
     since: String,
 }
 
-/// The payload of a reading.
+/// The payload of a reading but for its time.
 #[derive(Serialize)]
-struct Reading<'r> {
-    time: String,
+struct Rest<'r> {
     values: Values<'r>,
 }
 

@@ -1,6 +1,6 @@
 //! The present for a line and its snapshot: the monotonic clock and the suspended time.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
@@ -17,6 +17,20 @@ pub fn now() -> Now {
 #[must_use]
 pub fn at(instant: Instant) -> Now {
     Now { instant: instant.into_std(), slept: slept() }
+}
+
+/// The present, and what the clock on the wall shows.
+#[must_use]
+pub fn both() -> (Now, SystemTime) {
+    let mut both = (now(), SystemTime::now());
+    for _ in 1..TRIES {
+        // As below: a pause between the two readings would look as if the clock had been set.
+        if both.0.instant.elapsed() < PRECISION {
+            break;
+        }
+        both = (now(), SystemTime::now());
+    }
+    both
 }
 
 /// How long the machine has been suspended since boot. Monotonic; exact to [`PRECISION`].

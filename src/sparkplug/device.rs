@@ -209,8 +209,16 @@ impl Device {
         values.into_iter().filter_map(metric).collect()
     }
 
-    /// Goes on as the same device after a reload, with other metrics perhaps.
-    pub(super) fn continue_from(&mut self, earlier: Self) {
+    /// The clock on the wall was set.
+    pub(super) fn shift_times(&mut self, millis: i64) {
+        self.metrics.iter_mut().for_each(|metric| metric.shift(millis));
+        let records = self.kept.iter_mut().map(|record| &mut record.taken);
+        records.chain(&mut self.lost).for_each(|taken| taken.shift(millis));
+    }
+
+    /// Goes on as the same device after a reload, with other metrics perhaps. Returns how many changes that waited are of none
+    /// of them.
+    pub(super) fn continue_from(&mut self, earlier: Self) -> usize {
         let places: Vec<Option<usize>> = earlier
             .metrics
             .iter()
@@ -231,7 +239,10 @@ impl Device {
                 None => false,
             });
         }
+        let before = self.kept.len();
+        self.kept.retain(|record| !record.values.is_empty());
         (self.is_alive, self.lost, self.birth) = (earlier.is_alive, earlier.lost, earlier.birth);
+        before - self.kept.len()
     }
 }
 

@@ -27,6 +27,12 @@ pub struct Ids {
 }
 
 impl Ids {
+    /// Whether both are of one node, whatever host it waits for.
+    #[must_use]
+    pub fn is_same_node(&self, other: &Self) -> bool {
+        (&self.group, &self.node) == (&other.group, &other.node)
+    }
+
     /// Where the commands for the node are.
     #[must_use]
     pub fn command_topic(&self) -> String {
@@ -83,9 +89,9 @@ pub struct Counts {
     pub queued: usize,
     /// The memory they take.
     pub bytes: usize,
-    /// Changes that made room for newer ones.
+    /// Changes that made room for newer ones, or whose device or metrics a reload took away.
     pub dropped: u64,
-    /// When the last one did.
+    /// When the last one made room.
     pub last_dropped: Option<Instant>,
 }
 
@@ -100,7 +106,7 @@ pub struct EdgeNode {
     /// Devices of an earlier configuration whose death has not been sent.
     departed: VecDeque<Arc<str>>,
     session: Session,
-    /// A host has requested births that have not begun.
+    /// A host has requested births, or the clock was set, and they have not begun.
     is_rebirth_requested: bool,
     /// Of the last CONNECT; `None`: there was none.
     bd_seq: Option<u8>,
@@ -167,7 +173,22 @@ impl EdgeNode {
         self.trim();
     }
 
-    /// Replaces the devices. Births are sent anew if a definition changes; of what goes, the deaths are sent before.
+    /// Sets the host that births wait for, from the next connection on.
+    pub fn set_primary_host(&mut self, host: Option<String>) {
+        self.host = host.clone().map(PrimaryHost::new);
+        self.ids.primary_host = host;
+    }
+
+    /// The clock on the wall was set: it is ahead by so many milliseconds of what it was. What waits has its time by the new
+    /// one, and what the hosts hold gets it with births.
+    pub fn shift_times(&mut self, millis: i64) {
+        self.began.shift(millis);
+        self.devices.iter_mut().for_each(|device| device.shift_times(millis));
+        self.is_rebirth_requested |= self.session != Session::Closed;
+    }
+
+    /// Replaces the devices. Births are sent anew if a definition changes; of what goes, the deaths are sent before, and what
+    /// waits is dropped.
     pub fn define(&mut self, definitions: Vec<DeviceDefinition>) {
         let is_same = self.devices.len() == definitions.len()
             && self.devices.iter().zip(&definitions).all(|(device, one)| device.is_defined_as(one));
@@ -177,7 +198,7 @@ impl EdgeNode {
         let before = std::mem::take(&mut self.devices);
         let mut before: BTreeMap<Arc<str>, Device> =
             before.into_iter().map(|device| (Arc::clone(device.name()), device)).collect();
-        let mut alias = FIRST_ALIAS;
+        let (mut alias, mut dropped) = (FIRST_ALIAS, 0);
         for definition in definitions {
             let mut device = Device::new(definition, alias);
             alias += device.metrics() as u64;
@@ -185,7 +206,7 @@ impl EdgeNode {
             if before.get(&name).is_some_and(|earlier| earlier.is_same_as(&device))
                 && let Some(earlier) = before.remove(&name)
             {
-                device.continue_from(earlier);
+                dropped += device.continue_from(earlier);
             }
             self.devices.push(device);
         }
@@ -196,6 +217,8 @@ impl EdgeNode {
             self.departed.extend(before.values().filter(is_known).map(|device| Arc::clone(device.name())));
             self.session = Session::Due;
         }
+        dropped += before.values().map(Device::kept).sum::<usize>();
+        self.dropped += dropped as u64;
         self.bytes = self.devices.iter().map(Device::cost).sum();
     }
 

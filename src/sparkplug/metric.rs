@@ -91,6 +91,11 @@ impl Taken {
     pub fn new(at: Instant, wall: SystemTime) -> Self {
         Self { at, time: millis(wall) }
     }
+
+    /// The same instant after the clock on the wall was set, by so many milliseconds.
+    pub(super) fn shift(&mut self, millis: i64) {
+        self.time = self.time.saturating_add_signed(millis);
+    }
 }
 
 /// The time in payloads: milliseconds since 1970.
@@ -202,6 +207,13 @@ impl MetricTrack {
             properties: tells_quality.then(|| properties([Some(quality(sampled.quality)), None])),
             value: sampled.value,
         })
+    }
+
+    /// The clock on the wall was set.
+    pub(super) fn shift(&mut self, millis: i64) {
+        if let Some((taken, _)) = &mut self.latest {
+            taken.shift(millis);
+        }
     }
 
     /// Goes on as the same metric after a reload.

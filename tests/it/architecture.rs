@@ -20,7 +20,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("audit", &["endpoint", "events", "line", "modbus", "runtime", "serial", "tls", "traffic"]),
     ("server", &["audit", "endpoint", "line", "modbus", "runtime", "serial", "tls", "traffic"]),
     ("sparkplug", &[]),
-    ("mqtt", &["serial", "sparkplug", "tls"]),
+    ("mqtt", &["line", "runtime", "serial", "sparkplug", "tls"]),
     ("findings", &["endpoint", "line", "meter", "modbus", "mqtt", "serial"]),
     ("scan", &["line", "meter", "modbus"]),
     ("simulator", &["meter", "modbus", "document"]),

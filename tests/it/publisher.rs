@@ -78,10 +78,19 @@ impl Site {
 
     /// What is published at that time.
     fn publish(&mut self, seconds: u64) -> Vec<Message> {
-        let now = Now::from(self.at(seconds));
-        let clocks = Clocks { now, wall: WALL + Duration::from_secs(WALL_SECONDS + seconds) };
-        self.publisher.publish(&self.published, &clocks, &self.outbox);
+        self.publish_at(seconds, WALL + Duration::from_secs(WALL_SECONDS + seconds))
+    }
+
+    /// The same while the clock on the wall shows that.
+    fn publish_at(&mut self, seconds: u64, wall: SystemTime) -> Vec<Message> {
+        self.keep_at(seconds, wall);
         std::iter::from_fn(|| self.outbox.next()).collect()
+    }
+
+    /// The same while the broker is away.
+    fn keep_at(&mut self, seconds: u64, wall: SystemTime) {
+        let clocks = Clocks { now: Now::from(self.at(seconds)), wall };
+        self.publisher.publish(&self.published, &clocks, &self.outbox);
     }
 
     /// The readings among them: the time in seconds since the start, and the power.
@@ -212,6 +221,38 @@ fn what_was_slept_since_counts() {
 }
 
 #[test]
+fn what_was_kept_before_the_clock_was_set_has_the_time_by_the_clock_that_was_set() {
+    let mut site = Site::new("");
+    // No clock of its own: it begins with 1970, or with the time of the last start.
+    let unset = |seconds| UNIX_EPOCH + Duration::from_secs(100 + seconds);
+    let states = |messages: &[Message]| -> Vec<Value> {
+        messages.iter().filter(|message| message.topic.ends_with("/1/state")).map(content).collect()
+    };
+    for (seconds, power) in [(1, 5.5), (11, 6.5)] {
+        site.read(seconds, power);
+        site.keep_at(seconds + 1, unset(seconds + 1));
+    }
+    // NTP has answered.
+    let messages = site.publish(15);
+    let readings: Vec<_> = messages.iter().filter(|message| message.topic.ends_with("/floats")).collect();
+    let times: Vec<_> = readings.iter().map(|one| seconds_of(&content(one)["time"])).collect();
+    assert_eq!(times, [1, 11]);
+    assert_eq!(seconds_of(&states(&messages)[0]["since"]), 2, "its state, too");
+
+    // What was published is not published again, but as the newest reading; less than half a second is no step.
+    let almost = WALL + Duration::from_secs(WALL_SECONDS + 20) + Duration::from_millis(400);
+    assert_eq!(site.publish_at(20, almost), []);
+    let messages = site.publish(22);
+    assert_eq!(messages.iter().map(|one| seconds_of(&content(one)["time"])).collect::<Vec<_>>(), [11]);
+
+    // It is set back.
+    let messages = site.publish_at(32, WALL + Duration::from_secs(WALL_SECONDS + 31));
+    let reading = messages.iter().find(|message| message.topic.ends_with("/floats")).unwrap();
+    assert_eq!(seconds_of(&content(reading)["time"]), 10);
+    assert_eq!(states(&messages).len(), 1);
+}
+
+#[test]
 fn a_late_look_keeps_the_grid_and_a_missed_interval_begins_a_new_one() {
     let mut site = Site::new("");
     site.read(1, 5.5);
@@ -307,7 +348,7 @@ fn a_value_that_moves_is_published_sooner_but_not_more_than_once_a_second() {
     site.read(6, 300.0);
     let almost = Clocks {
         now: Now::from(site.at(5) + Duration::from_millis(900)),
-        wall: WALL + Duration::from_secs(WALL_SECONDS + 5),
+        wall: WALL + Duration::from_secs(WALL_SECONDS + 5) + Duration::from_millis(900),
     };
     site.publisher.publish(&site.published, &almost, &site.outbox);
     assert_eq!(site.outbox.next(), None, "less than a second after the last");

@@ -23,6 +23,7 @@ fn message(text: &'static str) -> Message {
         topic: "site/riser/1/floats".into(),
         payload: Bytes::from_static(text.as_bytes()),
         retained: false,
+        begun: None,
     }
 }
 

@@ -1,14 +1,15 @@
 //! What is made of profiles and snapshots: devices, types, values.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use metergate::config::{Bus, Config, device_name};
 use metergate::line::{Now, UnitState};
 use metergate::mqtt::SparkplugOutbox;
 use metergate::publisher::{Clocks, Plan, Publisher, StateTracks, devices};
-use metergate::sparkplug::{DataType, EdgeNode, MetricDefinition, Taken};
+use metergate::sparkplug::{DataType, EdgeNode, MetricDefinition, Payload, Taken};
 use metergate::status::Published;
+use prost::Message;
 
 use crate::support::published::{self, FLOATS, change_unit, float, read};
 
@@ -73,8 +74,12 @@ impl Site {
 
     /// How many changes wait after a look at that time.
     fn publish(&mut self, seconds: u64) -> usize {
-        let now = Now::from(self.start + Duration::from_secs(seconds));
-        let clocks = Clocks { now, wall: UNIX_EPOCH + Duration::from_secs(seconds) };
+        self.publish_at(seconds, UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
+    /// The same while the clock on the wall shows that.
+    fn publish_at(&mut self, seconds: u64, wall: SystemTime) -> usize {
+        let clocks = Clocks { now: Now::from(self.start + Duration::from_secs(seconds)), wall };
         self.publisher.publish_sparkplug(&self.published, &clocks, &self.outbox);
         self.outbox.counts().queued
     }
@@ -225,4 +230,29 @@ fn a_device_that_a_reload_defines_later_is_alive_all_the_same() {
     assert_eq!(site.publish(2), 0, "there is no device");
     site.outbox.define(devices);
     assert_eq!(site.publish(12), 1);
+}
+
+#[test]
+fn what_was_kept_before_the_clock_was_set_has_the_time_by_the_clock_that_was_set() {
+    let mut site = Site::new();
+    let wall = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    // No clock of its own: it begins with 1970.
+    for (seconds, power) in [(1, 5.5), (12, 6.5)] {
+        site.read(seconds, power);
+        site.publish(seconds + 1);
+    }
+    site.publish_at(15, wall);
+    assert_eq!(site.outbox.counts().queued, 2, "nothing is kept twice");
+    site.outbox.connect(wall);
+    site.outbox.begin();
+    let now = Taken::new(site.start + Duration::from_secs(15), wall);
+    let sent: Vec<_> = std::iter::from_fn(|| site.outbox.next(now)).collect();
+    let times = |kind: &str| -> Vec<u64> {
+        let one = sent.iter().find(|message| message.topic.contains(kind)).unwrap();
+        let payload = Payload::decode(&one.payload[..]).unwrap();
+        let metrics = payload.metrics.iter().filter(|metric| metric.value.is_some());
+        metrics.map(|metric| 1_800_000_000 - metric.timestamp.unwrap() / 1000).collect()
+    };
+    assert!(times("DBIRTH").iter().all(|before| *before == 3) && !times("DBIRTH").is_empty(), "{sent:?}");
+    assert!(times("DDATA").iter().all(|before| *before == 14) && !times("DDATA").is_empty(), "{sent:?}");
 }

@@ -701,3 +701,78 @@ fn a_name_that_moves_to_another_meter_is_another_device_without_the_values_of_th
         assert_eq!(sent[0].metric("power").value, double(7.0));
     }
 }
+
+#[test]
+fn what_a_reload_takes_away_is_counted() {
+    let mut site = Site::new();
+    site.both_read();
+    site.read("a", 2, &[("energy", double(1.0))]);
+    site.read("a", 3, &[("power", double(6.0)), ("energy", double(2.0))]);
+    assert_eq!(site.node.counts().queued, 4);
+    // Of `a` one change is of a metric that goes and one of both; `b` is another meter from now on.
+    site.node.define(vec![device("a", &["power"]), device_of(2, "b", &["power"])]);
+    let counts = site.node.counts();
+    assert_eq!((counts.queued, counts.dropped, counts.last_dropped), (2, 2, None));
+    site.node.define(Vec::new());
+    let counts = site.node.counts();
+    assert_eq!((counts.queued, counts.bytes, counts.dropped), (0, 0, 4));
+}
+
+#[test]
+fn what_waits_when_the_clock_is_set_has_the_time_by_the_clock_that_was_set() {
+    const STEP: u64 = 1_000_000_000;
+    let mut site = Site::new();
+    site.both_read();
+    site.connect();
+    site.send();
+    site.node.disconnect();
+    site.power("a", 2, 6.0);
+    site.power("a", 3, 7.0);
+    site.alive("b", false, 4);
+    site.node.shift_times(i64::try_from(STEP).unwrap());
+    site.connect();
+    let sent = site.send();
+    assert_eq!(whats(&sent), ["NBIRTH", "DBIRTH a", "DDATA a"]);
+    let time = |seconds: u64| Some(START + STEP + seconds * 1000);
+    assert_eq!(sent[1].metric("power").timestamp, time(3));
+    assert_eq!(sent[1].metric("energy").timestamp, time(0), "never read: since the node began");
+    assert_eq!(sent[2].data(), [(1, double(6.0), true)]);
+    assert_eq!(sent[2].payload.metrics[0].timestamp, time(2));
+    site.alive("b", true, 5);
+    site.read("b", 5, &[("power", None)]);
+    assert_eq!(whats(&site.send()), ["DBIRTH b"]);
+}
+
+#[test]
+fn births_follow_when_the_clock_is_set_because_the_hosts_hold_false_times() {
+    let mut site = Site::new();
+    site.both_read();
+    site.connect();
+    site.send();
+    site.node.shift_times(-5000);
+    let sent = site.send();
+    assert_eq!(whats(&sent), ["NBIRTH", "DBIRTH a", "DBIRTH b"]);
+    assert_eq!(sent[1].metric("power").timestamp, Some(START + 1000 - 5000));
+    assert_eq!(sent[0].bd_seq(), MetricValue::Long(0), "the same session");
+    // A clock that is set again and again costs as many births as a host that requests them.
+    site.node.shift_times(2000);
+    assert_eq!(site.send().len(), 0);
+    site.now = 10;
+    assert_eq!(site.send().len(), 3);
+}
+
+#[test]
+fn another_primary_host_counts_from_the_next_connection_on() {
+    let mut site = Site::new();
+    site.both_read();
+    site.connect();
+    assert_eq!(site.send().len(), 3);
+    site.node.set_primary_host(Some("scada".to_owned()));
+    assert_eq!(site.node.ids(), &ids(Some("scada")));
+    assert_eq!(Sent::of(&site.node.end(START)).what, "NDEATH");
+    site.connect();
+    assert_eq!(site.send().len(), 0);
+    assert_eq!(site.host(r#"{"online":true,"timestamp":1}"#), Received::HostOnline);
+    let sent = site.send();
+    assert_eq!((&*sent[0].what, sent[0].bd_seq()), ("NBIRTH", MetricValue::Long(1)));
+}
