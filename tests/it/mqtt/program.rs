@@ -35,13 +35,31 @@ impl Site {
     }
 
     pub(super) fn configure(&self, brokers: &str, units: &str) {
+        self.configure_units(brokers, &format!("{{id: {units}, profile: leviton-4000r, poll: 1s}}"));
+    }
+
+    /// The same with entries of units.
+    pub(super) fn configure_units(&self, brokers: &str, units: &str) {
         let line = self.line.display();
         let text = format!(
             "status: {{address: '127.0.0.1:0'}}\nlisteners: [{{address: '127.0.0.1:0', max_age: 5s}}]\n\
              buses:\n  - {{name: riser-a, device: {line}, echo: off, offline_after: {{failures: 2, time: 1s}}, \
-             units: [{{id: {units}, profile: leviton-4000r, poll: 1s}}]}}\nmqtt:\n{brokers}"
+             units: [{units}]}}\nmqtt:\n{brokers}"
         );
         self.folder.write("metergate.yaml", &text);
+    }
+
+    /// Meter 1 at 120 V and meter 2 at 277 V to neutral, so that each value tells whose it is.
+    pub(super) fn unlike_meters(&self) -> Program {
+        let text = "meters: [{id: 1, voltage: 208}, {id: 2, voltage: 480}]\n";
+        let scenario = self.folder.write("scenario.yaml", text);
+        let mut meters = Program::start(["simulate", "--link"].map(AsRef::as_ref).into_iter().chain([
+            self.line.as_os_str(),
+            "--scenario".as_ref(),
+            scenario.as_os_str(),
+        ]));
+        meters.line_with(&self.line.display().to_string());
+        meters
     }
 
     pub(super) fn run(&self) -> Program {
@@ -54,6 +72,11 @@ fn time(message: &Publish) -> jiff::Timestamp {
         .as_str()
         .and_then(|text| text.parse().ok())
         .unwrap_or_else(|| panic!("{message:?}"))
+}
+
+/// Which of the unlike meters has this voltage.
+pub(super) fn meter_of(voltage: f64) -> u8 {
+    if voltage < 200.0 { 1 } else { 2 }
 }
 
 fn state<'a>(word: &'a str) -> impl Fn(&Publish) -> bool + 'a {
@@ -321,6 +344,81 @@ fn a_reload_changes_what_is_published_and_keeps_the_connection() {
         Seen::Publish(one) => (one.topic == "site/riser-a/1/floats").then_some(()),
         Seen::Subscribe(_) | Seen::Unsubscribe(_) | Seen::Disconnect => None,
     });
+}
+
+#[test]
+fn meters_that_exchange_their_identifiers_by_a_reload_never_have_a_value_of_the_other() {
+    let broker = Broker::start();
+    let site = Site::new(broker.address(), "");
+    let configure = |aliases: [u8; 2]| {
+        let unit = |id: u8, alias: u8| format!("{{id: {id}, as: {alias}, profile: leviton-4000r, poll: 1s}}");
+        let units = [unit(1, aliases[0]), unit(2, aliases[1])].join(", ");
+        let keys = "    points: [voltage_an_f]\n    change: 5%\n";
+        site.configure_units(&site.entry(broker.address(), keys), &units);
+    };
+    configure([1, 2]);
+    let _meters = site.unlike_meters();
+    let mut program = site.run();
+    // The meter of each reading at the topic of 1 and at that of 2, and when it was read.
+    let next = || {
+        broker.wait_for("reading", |seen| {
+            let message = seen.into_publish().filter(|one| one.topic.ends_with("/floats"))?;
+            let meter = meter_of(message.json()["values"]["voltage_an_f"].as_f64()?);
+            let alias = if message.topic == "site/riser-a/1/floats" { 1 } else { 2 };
+            Some((alias, meter, time(&message)))
+        })
+    };
+    let mut aliases = [1, 2];
+    for _ in 0..3 {
+        let mut seen = [0; 2];
+        while seen.iter().any(|count| *count < 2) {
+            let (alias, meter, _) = next();
+            assert_eq!(
+                aliases[usize::from(meter) - 1],
+                alias,
+                "meter {meter} under the identifier of the other"
+            );
+            seen[usize::from(meter) - 1] += 1;
+        }
+        aliases.reverse();
+        configure(aliases);
+        program.signal(Signal::SIGHUP);
+        program.line_with("INFO reloaded");
+        let reloaded = jiff::Timestamp::now();
+        // What was published before the reload is still on its way; from the first of the other on it is over.
+        let mut is_exchanged = [false; 2];
+        while is_exchanged.contains(&false) {
+            let (alias, meter, time) = next();
+            let place = usize::from(meter) - 1;
+            if aliases[place] == alias {
+                is_exchanged[usize::from(alias) - 1] = true;
+            } else {
+                let is_of_before = !is_exchanged[usize::from(alias) - 1] && time < reloaded;
+                assert!(is_of_before, "meter {meter} under the identifier of the other, read at {time}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_waits_for_a_broker_stays_when_the_client_gets_another_name() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let site = Site::new(address, "");
+    let _meters = chain(&site.line, "1-2");
+    let mut program = site.run();
+    let page = program.status_page();
+    program.line_with("connection refused by");
+    get_until(page, "/api/v1/brokers", |answer| answer.json()[0]["queued"].as_u64() >= Some(8));
+    site.configure(&site.entry(address, "").replace("metergate-test", "metergate-other"), "1-2");
+    let before = jiff::Timestamp::now();
+    program.signal(Signal::SIGHUP);
+    program.line_with("INFO reloaded");
+    let broker = Broker::again_at(address);
+    assert_eq!(broker.connect().client_id, "metergate-other");
+    let first = broker.message("site/riser-a/1/floats");
+    assert!(time(&first) < before, "{before}: {first:?}");
 }
 
 #[test]

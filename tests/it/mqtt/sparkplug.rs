@@ -7,7 +7,7 @@ use metergate::sparkplug::{Metric, MetricValue, Payload};
 use nix::sys::signal::Signal;
 use prost::Message;
 
-use super::program::Site;
+use super::program::{Site, meter_of};
 use crate::support::mqtt_broker::{Broker, Publish, Seen, publish, publish_bytes};
 use crate::support::page::get_until;
 use crate::support::program::chain;
@@ -249,4 +249,118 @@ fn a_reload_sends_the_births_of_other_devices_and_keeps_the_connection() {
     broker.connect();
     broker.message("spBv1.0/site/NBIRTH/pier");
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn names_that_are_exchanged_by_a_reload_never_have_a_value_of_the_other_meter() {
+    let broker = Broker::start();
+    let site = site(&broker, "");
+    let entry = entry(broker.address(), "") + "    points: [voltage_an_f]\n    change: 1%\n";
+    let configure = |names: [&str; 2]| {
+        let unit =
+            |id: u8, name: &str| format!("{{id: {id}, name: {name}, profile: leviton-4000r, poll: 1s}}");
+        site.configure_units(&entry, &[unit(1, names[0]), unit(2, names[1])].join(", "));
+    };
+    let mut names = ["pump", "roof"];
+    configure(names);
+    let _meters = site.unlike_meters();
+    let mut program = site.run();
+    let topic = |kind: &str, name: &str| format!("spBv1.0/site/{kind}/harbour/{name}");
+    until(&broker, NBIRTH);
+    for round in 0..3 {
+        // From the births on each name is that of its meter.
+        let mut seen = [0; 2];
+        while seen.iter().any(|count| *count < 2) {
+            let (name, values) = broker.wait_for("value", |seen| {
+                let message = seen.into_publish()?;
+                let kinds = ["DBIRTH", "DDATA"];
+                let of_kind = |kind: &&str| names.iter().find(|name| message.topic == topic(kind, name));
+                let name = kinds.iter().find_map(of_kind)?;
+                Some((*name, payload(&message).metrics))
+            });
+            let place = names.iter().position(|one| *one == name).unwrap();
+            for metric in values {
+                let Some(MetricValue::Float(voltage)) = metric.value else { panic!("{metric:?}") };
+                assert_eq!(
+                    usize::from(meter_of(voltage.into())),
+                    place + 1,
+                    "{name} in round {round}: {voltage}"
+                );
+                seen[place] += 1;
+            }
+        }
+        names.reverse();
+        configure(names);
+        program.signal(Signal::SIGHUP);
+        // What comes before the births is by the names of before, and the old names die before them.
+        let all = until(&broker, NBIRTH);
+        let mut dead: Vec<_> = topics(&all).into_iter().filter(|one| one.contains("/DDEATH/")).collect();
+        dead.sort_unstable();
+        assert_eq!(dead, [topic("DDEATH", "pump"), topic("DDEATH", "roof")], "{:?}", topics(&all));
+        program.line_with("INFO reloaded");
+    }
+}
+
+#[test]
+fn births_that_a_host_requests_within_the_pause_come_when_it_is_over_although_nothing_else_happens() {
+    let broker = Broker::start();
+    let site = site(&broker, "");
+    site.configure(&entry(broker.address(), "").replace("every: 1s", "every: 1h"), "1-2");
+    let _meters = chain(&site.line, "1-2");
+    let _program = site.run();
+    for unit in [1, 2] {
+        until(&broker, &topic("DBIRTH", unit));
+    }
+    // Blocks that are read later are the last data for an hour.
+    while broker.everything_for(Duration::from_secs(3)).iter().any(|seen| matches!(seen, Seen::Publish(_))) {}
+    broker.send(&rebirth());
+    until(&broker, &topic("DBIRTH", 2));
+    let complete = Instant::now();
+    for _ in 0..3 {
+        broker.send(&rebirth());
+    }
+    let all = until(&broker, &topic("DBIRTH", 2));
+    let pause = complete.elapsed();
+    assert_eq!(topics(&all), [NBIRTH, &topic("DBIRTH", 1), &topic("DBIRTH", 2)]);
+    assert!((Duration::from_secs(9)..Duration::from_secs(15)).contains(&pause), "{pause:?}");
+    let seen = broker.everything_for(Duration::from_secs(1));
+    assert!(!seen.iter().any(|seen| matches!(seen, Seen::Publish(_))), "three requests are one: {seen:?}");
+}
+
+#[test]
+fn a_node_goes_on_with_its_bd_seq_and_what_waits_under_another_client_id_host_or_broker() {
+    let (broker, other) = (Broker::start(), Broker::start());
+    let site = site(&broker, "");
+    let _meters = chain(&site.line, "1-2");
+    let mut program = site.run();
+    let page = program.status_page();
+    let will = |broker: &Broker| {
+        let connect = broker.connect();
+        (connect.client_id, bd_seq(&Payload::decode(&connect.will_bytes[..]).unwrap()))
+    };
+    assert_eq!(will(&broker), ("metergate-test".to_owned(), MetricValue::Long(0)));
+    until(&broker, &topic("DDATA", 1));
+
+    let renamed = entry(broker.address(), "").replace("metergate-test", "metergate-other");
+    site.configure(&renamed, "1-2");
+    program.signal(Signal::SIGHUP);
+    let all = until(&broker, NDEATH);
+    assert_eq!(bd_seq(&all.last().unwrap().1), MetricValue::Long(0));
+    assert_eq!(will(&broker), ("metergate-other".to_owned(), MetricValue::Long(1)));
+    let all = until(&broker, &topic("DBIRTH", 2));
+    assert_eq!(topics(&all), [NBIRTH, &topic("DBIRTH", 1), &topic("DBIRTH", 2)], "born at once");
+
+    let waiting = entry(broker.address(), ", primary_host: scada");
+    site.configure(&waiting, "1-2");
+    program.signal(Signal::SIGHUP);
+    until(&broker, NDEATH);
+    assert_eq!(will(&broker), ("metergate-test".to_owned(), MetricValue::Long(2)));
+    get_until(page, "/api/v1/brokers", |answer| answer.json()[0]["queued"].as_u64() >= Some(4));
+
+    site.configure(&entry(other.address(), ""), "1-2");
+    program.signal(Signal::SIGHUP);
+    assert_eq!(will(&other), ("metergate-test".to_owned(), MetricValue::Long(3)));
+    let all = until(&other, &topic("DDATA", 1));
+    let (_, data) = all.last().unwrap();
+    assert!(data.metrics.iter().all(|metric| metric.is_historical == Some(true)), "what waited: {data:?}");
 }
