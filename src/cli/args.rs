@@ -190,7 +190,7 @@ pub struct Check {
     /// The configuration.
     #[command(flatten)]
     pub configured: Configured,
-    /// Print the configuration as it will be obeyed, too, every default filled in; all but "ok" is YAML then
+    /// Print the configuration as it will be obeyed, too, every default filled in; all of it is YAML then
     #[arg(long)]
     pub effective: bool,
     /// As root: see files as this user does [default: metergate, the service's, for a configuration below

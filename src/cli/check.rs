@@ -231,12 +231,16 @@ fn show(path: &Path, config: &Config, effective: bool) -> Exit {
     let now = Instant::now();
     let findings = budget::findings(config, now);
     let possible = findings.iter().all(|finding| finding.severity == Severity::Warning);
-    // All but the last word stays YAML: what is said beside the configuration stands in comments.
-    let effective = if effective { config.to_yaml() + "\n" } else { String::new() };
-    let verdict = if possible { "ok\n" } else { "" };
+    // With the configuration all of it is YAML: what is said beside it stands in comments.
+    let verdict = match (possible, effective) {
+        (true, true) => "# ok\n",
+        (true, false) => "ok\n",
+        (false, _) => "",
+    };
     let described =
         budget::describe(config, now) + &access::describe(config) + &mqtt_volume::describe(config, now);
-    let shown = format!("{effective}{described}{verdict}");
+    let configuration = if effective { config.to_yaml() + "\n" } else { String::new() };
+    let shown = format!("{configuration}{described}{verdict}");
     let printed = output::print(shown.as_bytes());
     for finding in &findings {
         let severity = match finding.severity {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::bus::BusEntry;
 use super::section::{self, File};
 use super::settings::{Broker, Publication, device_name, topic_level};
-use super::token_file::read_password;
+use super::token_file::{read_password, warn_if_exposed};
 use super::value::Publish;
 use crate::document::{Name, Reader, did_you_mean};
 use crate::meter::{Group, Point, Profile};
@@ -103,8 +103,8 @@ fn check_form(broker: &section::Broker, path: &str, reader: &mut Reader<'_, '_>)
     for name in others {
         let key = format!("{path}.{name}");
         if reader.line(&key).is_some() {
-            let what = format!("found without `publish: {form}` beside it");
-            reader.error_at_key(&key, &what, &format!("allowed: with `publish: {form}` only"));
+            let what = format!("it has no effect without `publish: {form}` beside it");
+            reader.warning(&key, &what, "leave the key out");
         }
     }
 }
@@ -124,6 +124,9 @@ fn ids(broker: &section::Broker, host: &str) -> Option<Ids> {
 
 fn credentials(broker: &section::Broker, path: &str, reader: &mut Reader<'_, '_>) -> Option<Credentials> {
     let key = format!("{path}.password_file");
+    if let Some(file) = &broker.password_file {
+        warn_if_exposed(&file.0, &format!("{path}.password_file"), reader);
+    }
     let password = match broker.password_file.as_ref().map(|file| read_password(&file.0)) {
         None => None,
         Some(Ok(password)) => Some(password),

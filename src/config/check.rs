@@ -17,7 +17,7 @@ use super::rules::{self, Reached, check_networks};
 use super::section::{self, File, ListenerSection, MAX_READ, SerialListener};
 use super::settings::{Config, Listener, Status};
 use super::tls;
-use super::token_file::{MAKE_TOKEN, read_token};
+use super::token_file::{MAKE_TOKEN, read_token, warn_if_exposed};
 use super::unit::{UnitEntry, show_identifiers};
 use super::value::Address;
 use crate::audit::AuditSettings;
@@ -388,6 +388,22 @@ fn check_address(
     }
 }
 
+/// A listener on `[::]` has the port on IPv4, too, unless another listener has it there.
+fn check_both_families(status: SocketAddr, listeners: &[ListenerEntry<'_>], reader: &mut Reader<'_, '_>) {
+    let on_port = |ipv4: bool| {
+        let mut all = listeners.iter().filter_map(|listener| Some((listener, listener.address()?)));
+        all.find(|(_, at)| at.port() == status.port() && at.is_ipv4() == ipv4)
+            .map(|(listener, at)| (listener.key("address"), at))
+    };
+    if !status.is_ipv4() || status.port() == 0 || on_port(true).is_some() {
+        return;
+    }
+    if let Some((first, at)) = on_port(false).filter(|(_, at)| at.ip().is_unspecified()) {
+        let what = format!("found {status}, but {first}{} takes {at} for IPv4, too", reader.on_line(&first));
+        reader.error("status.address", &what, "allowed: another port");
+    }
+}
+
 /// Whether the kernel refuses to bind both.
 fn collide(a: &SocketAddr, b: &SocketAddr) -> bool {
     let same_ip = a.is_ipv4() == b.is_ipv4()
@@ -639,11 +655,13 @@ fn check_unit_map(
 ) {
     let Some(map) = listener.listener.unit_map() else { return };
     // If a bus or an identifier is missing, no unit can be called unknown.
-    let is_known =
-        |bus: &BusEntry<'_>| !bus.units.is_empty() && bus.units.iter().all(|unit| unit.aliases.is_some());
+    let is_known = |index: &usize| {
+        let units = &buses[*index].units;
+        !units.is_empty() && units.iter().all(|unit| unit.aliases.is_some())
+    };
     let is_listed =
         reader.is_sound_itself(&listener.key("unit_map")) && reader.is_sound(&listener.key("buses"));
-    if !is_listed || !buses.iter().all(is_known) {
+    if !is_listed || !route.iter().all(is_known) {
         return;
     }
     let units = units_of(route, buses);
@@ -720,11 +738,15 @@ fn check_deadline(
             Some(line) => format!("response_timeout on line {line}"),
             None => "the default response_timeout".to_owned(),
         };
-        let what =
-            format!("{default}{} is too short for one attempt: {limit} is {}", show(deadline), show(slow));
+        let what = format!(
+            "{default}{} is too short for one attempt: {limit} is {}, and what a meter answers later than {} gets 0x0B",
+            show(deadline),
+            show(slow),
+            show(deadline)
+        );
         let help =
             format!("write `request_deadline: {}` or more, or a shorter response_timeout", show(needed));
-        reader.error(&path, &what, &help);
+        reader.warning(&path, &what, &help);
     }
 }
 
@@ -796,11 +818,15 @@ fn check_diagnostics(
     let Some(id) = file.diagnostics_unit.0 else { return };
     let mut served = BTreeMap::new();
     for (listener, route) in listeners.iter().zip(routes) {
-        let Some(route) = route else { continue };
         let path = listener.key("unit_map");
         match listener.listener.unit_map() {
             _ if !reader.is_sound(&path) => {}
-            None => served.extend(units_of(route, buses).into_iter().rev().flat_map(with_aliases)),
+            None => served.extend(
+                route
+                    .iter()
+                    .flat_map(|route| units_of(route, buses).into_iter().rev())
+                    .flat_map(with_aliases),
+            ),
             Some(map) if map.0.iter().any(|(sent, _)| *sent == id) => {
                 let line = reader.on_line("diagnostics_unit");
                 let what = format!("found {id}, the identifier of the diagnostics unit{line}");
@@ -831,6 +857,10 @@ fn status(file: &File, listeners: &[ListenerEntry<'_>], reader: &mut Reader<'_, 
     let is_sound = reader.is_sound("status.address") && reader.is_sound("status.token_file");
     if file.status.is_some() && reader.is_sound("status.address") {
         check_address(address, "status.address", listeners, reader);
+        check_both_families(address, listeners, reader);
+    }
+    if let Some(file) = &page.token_file {
+        warn_if_exposed(&file.0, "status.token_file", reader);
     }
     let token = match page.token_file.as_ref().map(|file| read_token(&file.0)) {
         None => None,

@@ -1,7 +1,7 @@
 //! Loads a configuration from a file, a text or sections in code, or returns all its problems.
 
 use std::io;
-use std::path::Path;
+use std::path::{self, Path};
 
 use super::check;
 use super::profiles::read_bounded;
@@ -34,14 +34,19 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     parse(decode(&bytes, &name)?, &name)
 }
 
-/// Checks the text of a configuration file; `file_name` is shown in messages. Reads the files of the profiles that
-/// units name.
+/// Checks the text of a configuration file; `file_name` is shown in messages, and relative paths begin in its folder.
+/// Reads the files that it names.
 ///
 /// # Errors
 /// All problems of the text.
 pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Problems> {
     let (config, warnings) = document::read(text, file_name, &FORMAT, |reader, root| {
-        let file = read(reader, root)?;
+        let mut file = read(reader, root)?;
+        // Where the process was started is no place for the files of a service.
+        let named = Path::new(file_name).parent().filter(|folder| *folder != Path::new(""));
+        if let Ok(folder) = path::absolute(named.unwrap_or(Path::new("."))) {
+            file.resolve_paths(&folder);
+        }
         check::check(&file, reader)
     })?;
     Ok(Loaded { config, warnings })

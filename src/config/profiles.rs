@@ -38,10 +38,11 @@ impl Profiles {
 
     /// The profile of that name. `None`: an error was reported, at its key or in the profile's own file.
     pub(super) fn find(&mut self, name: &str, at: &str, reader: &mut Reader<'_, '_>) -> Option<Arc<Profile>> {
-        let directory = self.directory.as_ref()?;
         if let Some(known) = self.read.get(name) {
             return known.clone();
         }
+        // Without the directory only the built-in ones are known, and one with another name may be there.
+        let Some(directory) = &self.directory else { return Profile::builtin(name).cloned().map(Arc::new) };
         let path = directory.join(format!("{name}.yaml"));
         let found = match read_bounded(&path) {
             Ok(bytes) => parse(&bytes, name, &path, reader),

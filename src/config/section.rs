@@ -5,6 +5,7 @@
 //! keys for users.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
@@ -125,7 +126,7 @@ pub struct Listener {
     /// Limit of connections from one address.
     pub max_connections_per_ip: Count<1, 10_000>,
     /// Time without requests after which a connection is closed.
-    pub idle_timeout: Duration<SECOND, DAY>,
+    pub idle_timeout: Duration<100, DAY>,
     /// Networks that may connect; absent: all. An empty list is refused: it could mean none or all.
     pub allow: Option<List<Network, 1, 256>>,
 }
@@ -197,7 +198,7 @@ pub struct Bus {
     /// Longest pause inside an answer; absent: [`Bus::byte_timeout`].
     pub byte_timeout: Option<ByteTimeout>,
     /// Silence before a request.
-    pub request_gap: Duration<0, SECOND>,
+    pub request_gap: Duration<0, { 10 * SECOND }>,
     /// Silence after a broadcast.
     pub turnaround_delay: Duration<0, { 10 * SECOND }>,
     /// How long nothing is sent to a unit whose answer is late; absent: `response_timeout`.
@@ -215,7 +216,7 @@ pub struct Bus {
     /// Whether `units` are in the order of the wire, nearest first, so that a break can be located.
     pub wire_order: YesNo,
     /// Longest pause between two probes.
-    pub probe_max: Duration<SECOND, HOUR>,
+    pub probe_max: Duration<100, HOUR>,
     /// Limit of ranges learned from clients.
     pub learn_limit: Count<0, 65_536>,
     /// Registers that may be read to join two learned ranges.
@@ -266,7 +267,7 @@ pub struct Unit {
     /// As on the bus.
     pub byte_timeout: Option<ByteTimeout>,
     /// As on the bus.
-    pub request_gap: Option<Duration<0, SECOND>>,
+    pub request_gap: Option<Duration<0, { 10 * SECOND }>>,
     /// As on the bus.
     pub merge_gap: Option<MergeGap>,
     /// As on the bus.
@@ -300,10 +301,10 @@ pub struct StatusPage {
 pub struct Audit {
     /// The file.
     pub file: FilePath,
-    /// A new file is begun before this one grows beyond. Bounds: a few hundred writes, and what a small disk holds of
-    /// this file and its predecessors.
+    /// A new file is begun before this one grows beyond. Bounds: a few writes, and what a small disk holds of this
+    /// file and its predecessors.
     #[serde(default = "audit_size")]
-    pub max_size: Size<64_000, 1_000_000_000>,
+    pub max_size: Size<10_000, 1_000_000_000>,
 }
 
 /// The section `events`.
@@ -314,7 +315,7 @@ pub struct Events {
     pub file: FilePath,
     /// The file is rewritten with the newest events before it grows beyond.
     #[serde(default = "events_size")]
-    pub max_size: Size<64_000, 1_000_000_000>,
+    pub max_size: Size<10_000, 1_000_000_000>,
 }
 
 /// An entry of `mqtt`.
@@ -368,7 +369,7 @@ pub struct Sparkplug {
 /// How often settings and identity are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
-pub struct PollSlow(pub Duration<SECOND, DAY>);
+pub struct PollSlow(pub Duration<100, DAY>);
 
 impl Section for File {
     const APART: &'static [&'static str] = &["listeners", "buses", "mqtt"];
@@ -391,6 +392,40 @@ impl Section for SerialListener {
 }
 
 impl Section for Broker {}
+
+impl File {
+    /// Has relative paths begin in `folder`.
+    pub(super) fn resolve_paths(&mut self, folder: &Path) {
+        let listeners = self.listeners.iter_mut().filter_map(ListenerSection::tls_mut);
+        let of_listeners = listeners.flat_map(|tls| {
+            let Tls { certificate, key, client_ca, crl } = tls;
+            [Some(certificate), Some(key), Some(client_ca), crl.as_mut()]
+        });
+        let of_status = match &mut self.status {
+            None | Some(Status::Off) => [None, None, None],
+            Some(Status::On(StatusPage { address: _, token_file, tls })) => {
+                let (certificate, key) = match tls {
+                    None => (None, None),
+                    Some(StatusTls { certificate, key }) => (Some(certificate), Some(key)),
+                };
+                [token_file.as_mut(), certificate, key]
+            }
+        };
+        let of_brokers = self.mqtt.iter_mut().flat_map(|broker| {
+            let Broker { password_file, ca, certificate, key, .. } = broker;
+            [password_file.as_mut(), ca.as_mut(), certificate.as_mut(), key.as_mut()]
+        });
+        let records = [
+            self.audit.as_mut().map(|audit| &mut audit.file),
+            self.events.as_mut().map(|events| &mut events.file),
+        ];
+        let all = of_listeners.chain(of_status).chain(of_brokers).chain(records);
+        for FilePath(path) in all.flatten() {
+            *path = folder.join(&*path);
+        }
+        self.profiles.0 = folder.join(&self.profiles.0);
+    }
+}
 
 impl Default for File {
     fn default() -> Self {
@@ -561,6 +596,13 @@ impl ListenerSection {
         }
     }
 
+    fn tls_mut(&mut self) -> Option<&mut Tls> {
+        match self {
+            Self::Tcp(listener) => listener.tls.as_mut(),
+            Self::Serial(_) => None,
+        }
+    }
+
     /// Networks that may connect, if they are restricted.
     pub(super) fn allow(&self) -> Option<&List<Network, 1, 256>> {
         match self {
@@ -630,7 +672,7 @@ impl Default for StatusPage {
     }
 }
 
-fn events_size() -> Size<64_000, 1_000_000_000> {
+fn events_size() -> Size<10_000, 1_000_000_000> {
     Size(1_000_000)
 }
 
@@ -677,7 +719,7 @@ impl Serialize for Status {
     }
 }
 
-fn audit_size() -> Size<64_000, 1_000_000_000> {
+fn audit_size() -> Size<10_000, 1_000_000_000> {
     Size(10_000_000)
 }
 

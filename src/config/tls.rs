@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::section::{Broker, Listener, StatusTls, Tls};
+use super::token_file::warn_if_exposed;
 use crate::document::Reader;
 use crate::modbus::AduFraming;
 use crate::mqtt::Scheme;
@@ -70,6 +71,9 @@ pub(super) fn of_broker(
     if given.iter().any(|name| !reader.is_sound(&format!("{path}.{name}"))) {
         return None;
     }
+    if let Some((_, key)) = &identity {
+        warn_if_exposed(key, &format!("{path}.key"), reader);
+    }
     let fault =
         match TlsClient::load(&TlsClientFiles { ca: section.ca.as_ref().map(|ca| ca.0.clone()), identity }) {
             Ok(client) => return Some(Arc::new(client)),
@@ -84,6 +88,7 @@ fn load(files: &TlsFiles, path: &str, reader: &mut Reader<'_, '_>) -> Option<Arc
     if !reader.is_sound(path) {
         return None;
     }
+    warn_if_exposed(&files.key, &format!("{path}.key"), reader);
     let fault = match TlsServer::load(files) {
         Ok(server) => return Some(Arc::new(server)),
         Err(fault) => fault,

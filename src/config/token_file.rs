@@ -2,12 +2,13 @@
 //! one.
 
 use std::fmt;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{NotAToken, Token};
+use crate::document::Reader;
 use crate::mqtt::{NotAPassword, Password};
 
 /// Why there is no secret in a file.
@@ -29,7 +30,6 @@ enum Secret {
 enum Reason {
     Unreadable(io::Error),
     NotAFile,
-    ReadableByOthers,
     NotAToken(NotAToken),
     NotAPassword(NotAPassword),
 }
@@ -53,7 +53,6 @@ impl SecretFileError {
                 Secret::Token => "allowed: a file with the token in it".to_owned(),
                 Secret::Password => "allowed: a file with the password in it".to_owned(),
             },
-            Reason::ReadableByOthers => format!("`chmod o= {}` would do", self.path.display()),
             Reason::NotAToken(_) => format!(
                 "allowed: one line of {} to {} printable ASCII characters without a space ({MAKE_TOKEN})",
                 Token::SHORTEST,
@@ -72,9 +71,6 @@ impl fmt::Display for SecretFileError {
         match &self.reason {
             Reason::Unreadable(error) => write!(f, "found {path}, which cannot be read: {error}"),
             Reason::NotAFile => write!(f, "found {path}, which is not a file"),
-            Reason::ReadableByOthers => {
-                write!(f, "found {path}, which every user of this machine can read")
-            }
             Reason::NotAToken(why) => write!(f, "{path}: {why}"),
             Reason::NotAPassword(why) => write!(f, "{path}: {why}"),
         }
@@ -86,7 +82,7 @@ impl std::error::Error for SecretFileError {}
 /// Reads the token from a file.
 ///
 /// # Errors
-/// The file cannot be read, others can read it, or it holds no token.
+/// The file cannot be read, or it holds no token.
 pub(crate) fn read_token(path: &Path) -> Result<Token, SecretFileError> {
     let token = read(path, Token::LONGEST).and_then(|text| Token::parse(&text).map_err(Reason::NotAToken));
     token.map_err(|reason| SecretFileError { path: path.to_owned(), secret: Secret::Token, reason })
@@ -95,7 +91,7 @@ pub(crate) fn read_token(path: &Path) -> Result<Token, SecretFileError> {
 /// Reads the password for a broker from a file.
 ///
 /// # Errors
-/// The file cannot be read, others can read it, or it holds no password.
+/// The file cannot be read, or it holds no password.
 pub(super) fn read_password(path: &Path) -> Result<Password, SecretFileError> {
     let text = read(path, Password::LONGEST);
     let password = text.and_then(|text| Password::parse(&text).map_err(Reason::NotAPassword));
@@ -109,9 +105,6 @@ fn read(path: &Path, longest: usize) -> Result<String, Reason> {
     if !metadata.is_file() {
         return Err(Reason::NotAFile);
     }
-    if others_may_read(&metadata) {
-        return Err(Reason::ReadableByOthers);
-    }
     let file = File::open(path).map_err(Reason::Unreadable)?;
     let mut bytes = Vec::new();
     let most = u64::try_from(longest).unwrap_or(u64::MAX) + LINE_END;
@@ -119,9 +112,20 @@ fn read(path: &Path, longest: usize) -> Result<String, Reason> {
     Ok(String::from_utf8(bytes).unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string()))
 }
 
-fn others_may_read(metadata: &Metadata) -> bool {
-    metadata.mode() & 0o007 != 0
+/// Warns of a secret at a key of the configuration that every user of this machine can read.
+pub(super) fn warn_if_exposed(path: &Path, key: &str, reader: &mut Reader<'_, '_>) {
+    let is_exposed =
+        fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.mode() & OTHERS != 0);
+    if is_exposed && reader.is_sound(key) {
+        let what = format!("every user of this machine can read {}", path.display());
+        let help =
+            format!("take it from them (`chmod o= {}`); if it was long so, make a new one", path.display());
+        reader.warning(key, &what, &help);
+    }
 }
+
+/// The permissions of all users but the owner and the group.
+const OTHERS: u32 = 0o007;
 
 /// How to make a token.
 pub(super) const MAKE_TOKEN: &str = "`metergate token FILE` makes one";

@@ -73,14 +73,14 @@ scalar! {
     /// A directory.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     pub struct Directory(pub PathBuf);
-    |text| absolute(text),
-    |_| "the absolute path of a directory, such as /etc/metergate/profiles";
+    |text| path(text),
+    |_| "the path of a directory, such as /etc/metergate/profiles; a relative one begins in the folder of this file";
 
     /// A file.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     pub struct FilePath(pub PathBuf);
-    |text| absolute(text).filter(|_| !text.ends_with('/')),
-    |_| "the absolute path of a file, such as /var/log/metergate/audit.jsonl";
+    |text| path(text).filter(|_| !text.ends_with('/')),
+    |_| "the path of a file, such as /etc/metergate/token; a relative one begins in the folder of this file";
 
     /// The name of a profile, which is also the name of its file.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -150,13 +150,13 @@ scalar! {
 
     /// The identifier of the diagnostics unit; `None`: it is off.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct DiagnosticsUnit(pub Option<u8>): plain;
+    pub struct DiagnosticsUnit(pub Option<u8>);
     |text| or_off(text, |id| (1..=UnitId::STANDARD_MAX).contains(id) || *id == UnitId::MAX),
     |_| format!("off, 1 to {}, or 255", UnitId::STANDARD_MAX);
 
     /// Largest gap between two learned ranges that are read together; `None`: even adjacent ranges are read apart.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct MergeGap(pub Option<u16>): plain;
+    pub struct MergeGap(pub Option<u16>);
     |text| or_off(text, |gap| *gap <= MAX_MERGE_GAP),
     |_| format!("off, or a whole number from 0 to {MAX_MERGE_GAP}");
 
@@ -475,10 +475,14 @@ impl<const MIN: u64, const MAX: u64> Serialize for Size<MIN, MAX> {
 
 scalar!([const MIN: u64, const MAX: u64] Size<MIN, MAX>);
 
-type Interval = Duration<1_000, { 24 * 60 * 60 * 1000 }>;
+type Interval = Duration<100, { 24 * 60 * 60 * 1000 }>;
 
 fn absolute(text: &str) -> Option<PathBuf> {
-    let fits = text.starts_with('/') && text.len() <= LONGEST_PATH && !text.chars().any(char::is_control);
+    path(text).filter(|path| path.is_absolute())
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    let fits = !text.is_empty() && text.len() <= LONGEST_PATH && !text.chars().any(char::is_control);
     fits.then(|| text.into())
 }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -105,12 +104,6 @@ fn read(key: TlsKey, path: &Path) -> Result<Vec<u8>, TlsFault> {
     let metadata = fs::metadata(path);
     if metadata.as_ref().is_ok_and(|metadata| !metadata.is_file()) {
         return fault(format!("{shown} is not a file"), "allowed: a file in PEM");
-    }
-    if key == TlsKey::Key && metadata.as_ref().is_ok_and(|metadata| metadata.mode() & 0o007 != 0) {
-        return fault(
-            format!("every user of this machine can read {shown}"),
-            "take it from the others (`chmod o=`); if it was long so, make a new key",
-        );
     }
     let read = metadata.and_then(|_| File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut text));
     match read {

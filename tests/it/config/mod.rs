@@ -5,6 +5,7 @@ mod faults;
 mod files;
 mod functions;
 mod golden;
+mod paths;
 mod polling;
 mod rules;
 mod sparkplug;

@@ -62,8 +62,6 @@ fn a_fault_of_a_file_is_reported_at_the_key_that_names_it() {
     fs::write(site.folder.join("empty"), "").unwrap();
     fs::copy(site.folder.join("server.key"), site.folder.join("no.key")).unwrap();
     fs::write(site.folder.join("no.key"), "none").unwrap();
-    fs::copy(site.folder.join("server.key"), site.folder.join("open.key")).unwrap();
-    fs::set_permissions(site.folder.join("open.key"), Permissions::from_mode(0o644)).unwrap();
     nix::unistd::mkfifo(&site.folder.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let client = site.client("of a client", &[], Odd::Nothing).certificate.pem();
     let authority = fs::read_to_string(site.folder.join("ca.pem")).unwrap();
@@ -86,7 +84,6 @@ fn a_fault_of_a_file_is_reported_at_the_key_that_names_it() {
         ("server.key", "other.key", format!("tls.key: {folder}/other.key is not the key of the certificate")),
         ("ca.pem", "empty", format!("tls.client_ca: {folder}/empty holds no certificate in PEM")),
         ("ca.pem", "ca.pem, crl: /nowhere/ca.crl", "tls.crl: there is no file /nowhere/ca.crl".to_owned()),
-        ("server.key", "open.key", format!("tls.key: every user of this machine can read {folder}/open.key")),
         ("server.key", "pipe", format!("tls.key: {folder}/pipe is not a file")),
         ("ca.pem", "pipe", format!("tls.client_ca: {folder}/pipe is not a file")),
         (
@@ -181,10 +178,6 @@ fn a_fault_of_the_files_of_a_broker_is_reported_at_its_key() {
         (format!("{tls}, certificate: {server}"), "certificate: found without a `key` beside it".to_owned()),
         (format!("{tls}, key: {key}"), "key: found without a `certificate` beside it".to_owned()),
         (tls.replace("ca.pem", "none.pem"), format!("ca: there is no file {folder}/none.pem")),
-        (
-            format!("{tls}, certificate: {server}, key: {server}"),
-            format!("key: every user of this machine can read {server}"),
-        ),
         (
             format!("{tls}, certificate: {folder}/ca.pem, key: {key}"),
             format!("key: {key} is not the key of the certificate in {folder}/ca.pem"),
