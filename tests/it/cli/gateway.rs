@@ -88,7 +88,7 @@ fn check_is_short_shows_the_resolved_configuration_where_it_is_wanted_and_opens_
         let verdict = if is_effective { "\n# ok\n" } else { "\nok\n" };
         assert!(shown.contains("# Bus budget of line") && shown.ends_with(verdict), "{shown}");
         if is_effective {
-            metergate::config::parse(&shown, "shown.yaml").unwrap();
+            metergate::config::parse(shown, "shown.yaml").unwrap();
         }
         assert!(said.contains("warning: bus line: there is no device"), "{said}");
         assert!(

@@ -1,7 +1,6 @@
 //! The key `tls` of a listener, and the files of a broker.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::time::{Duration, SystemTime};
 
 use metergate::config::parse;
