@@ -1,6 +1,6 @@
 //! TLS handshakes of a listener, apart from the connections of clients that are through with theirs.
 //!
-//! Owns their bounds: how long one may take, how many there are at once, in all and from one address. They run in a
+//! Owns their bounds: how long one may take, and how many there are at once. They run in a
 //! thread of their own with a low priority, so that computing them delays no client and no line, however many come. A
 //! client counts as a connection of the listener only after its handshake.
 
@@ -46,20 +46,17 @@ pub(super) struct Handshake {
 }
 
 impl Handshakes {
-    /// Begins a handshake. If there are too many in all, the oldest one of the site that has most is aborted for it, and
-    /// its client returned: clients that begin handshakes and end none shut out no other.
+    /// Begins a handshake. If there are too many, the oldest one of the site that has most is aborted for it, and its
+    /// client returned: clients that begin handshakes and end none shut out no other.
     ///
     /// # Errors
-    /// There are too many from its own address, or the system has no thread left for them.
+    /// The system has no thread left for them.
     pub(super) fn begin(
         &mut self,
         server: &Arc<TlsServer>,
         stream: TcpStream,
         peer: SocketAddr,
     ) -> Result<Option<SocketAddr>, HandshakeFailure> {
-        if self.count(site(peer)) >= HANDSHAKES_PER_ADDRESS {
-            return Err(HandshakeFailure::TooMany);
-        }
         let background = self.background().map_err(|_| HandshakeFailure::TooMany)?.clone();
         let server = Arc::clone(server);
         let handshake = async move {
@@ -72,7 +69,7 @@ impl Handshakes {
             };
             Handshake { peer, server, result }
         };
-        let aborted = (self.running.len() >= HANDSHAKES_MAX).then(|| self.abort_one()).flatten();
+        let aborted = self.is_full().then(|| self.abort_one()).flatten();
         let task = self.tasks.spawn_on(handshake, &background);
         self.running.push(RunningHandshake { peer, task });
         Ok(aborted)
@@ -90,9 +87,9 @@ impl Handshakes {
         Ok(())
     }
 
-    /// The handshakes from one site.
-    fn count(&self, from: IpAddr) -> usize {
-        self.running.iter().filter(|running| site(running.peer) == from).count()
+    /// Whether another one is aborted for the next.
+    pub(super) fn is_full(&self) -> bool {
+        self.running.len() >= HANDSHAKES_MAX
     }
 
     fn abort_one(&mut self) -> Option<SocketAddr> {
@@ -132,7 +129,7 @@ impl Handshakes {
     }
 }
 
-/// What shares the bound of an address: the address itself, or of IPv6 the network of 64 bits, of which one machine has
+/// What counts as one when one has to give way: the address itself, or of IPv6 the network of 64 bits, of which one machine has
 /// all addresses.
 fn site(peer: SocketAddr) -> IpAddr {
     match peer.ip() {
@@ -146,6 +143,3 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Handshakes of a listener at once.
 pub const HANDSHAKES_MAX: usize = 64;
-
-/// Of these from one address, or one IPv6 network of 64 bits.
-pub const HANDSHAKES_PER_ADDRESS: usize = 8;
