@@ -457,8 +457,10 @@ impl<T> Line<T> {
         let finds_line_free = self.wire.is_free(&self.units, now)
             && self.scheduler.queue().is_empty()
             && self.unit_of(target).is_none_or(|unit| unit.guarded_until(now).is_none() && unit.is_open());
-        // No estimate of the response time may keep itself from being corrected.
-        let expiry = if finds_line_free {
+        // No estimate of the response time may keep itself from being corrected. A write that is carried out for a
+        // client that gets no answer is repeated by it; so its estimate counts as long as answers are fresh.
+        let holds_back = !pdu.is_read() && self.has_answered_lately(target, now);
+        let expiry = if finds_line_free && !holds_back {
             let wire = self.time_on_wire(&pdu, target);
             request.deadline.checked_sub(wire).unwrap_or(request.deadline)
         } else {
@@ -502,6 +504,11 @@ impl<T> Line<T> {
             Target::Unit(id) => self.units.get(id),
             Target::Broadcast => None,
         }
+    }
+
+    fn has_answered_lately(&self, target: Target, now: Instant) -> bool {
+        let last = self.unit_of(target).and_then(Unit::last_good_at);
+        last.is_some_and(|last| now.saturating_duration_since(last) < ESTIMATE_HOLDS)
     }
 
     /// From when on the answer to `pdu` could not arrive before `deadline`.
@@ -1721,6 +1728,9 @@ fn outcome_of(failure: AttemptFailure, misfit: Option<Misfit>) -> Outcome {
         (AttemptFailure::Interrupted, _) => Outcome::PortLost,
     }
 }
+
+/// How long the response time of a unit that is not asked holds writes back.
+const ESTIMATE_HOLDS: Duration = Duration::from_secs(60);
 
 /// The key of a request that is not queued: one of the gateway itself.
 const UNASKED: u64 = u64::MAX;

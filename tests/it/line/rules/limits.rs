@@ -77,6 +77,29 @@ fn a_deadline_after_the_sending_is_answered_with_0x0b() {
 }
 
 #[test]
+fn a_write_that_a_slow_unit_cannot_answer_in_time_is_not_sent_while_that_is_fresh() {
+    let mut bench = Bench::of(&[1]);
+    bench.read(1, Ask::of(1), 0, 1);
+    let sent = bench.sent();
+    bench.to(sent.at + 400.0);
+    bench.frame(1, &[3, 2, 0, 0]);
+    assert_eq!(bench.answer().0, 1);
+    let within = Ask { deadline: 300.0, ..Ask::of(1) };
+    bench.to(1_000.0);
+    bench.ask(2, within, &[6, 0, 0, 0, 1]);
+    assert_eq!(bench.answer(), (2, BUSY));
+    // The estimate is corrected by reads, or forgotten.
+    bench.read(3, within, 0, 1);
+    bench.sent();
+    bench.to(1_100.0);
+    bench.frame(1, &[3, 2, 0, 0]);
+    assert_eq!(bench.answer().0, 3);
+    bench.silent_to(70_000.0);
+    bench.ask(4, within, &[6, 0, 0, 0, 1]);
+    assert_eq!(bench.sent().pdu[0], 6);
+}
+
+#[test]
 fn what_waited_too_long_is_not_sent_after_a_stall() {
     let mut bench = Bench::of(&[1]);
     bench.read(1, Ask::of(1), 0, 1);
