@@ -1,11 +1,13 @@
 """A network namespace for a server, behind a pair of interfaces: its packets can be dropped without disturbing others."""
 
 import contextlib
+import os
 
 from report import expect_equal
 from stage import output
 
-NAME = "metergate-far"
+# Names are the machine's, and several runs may go on at once.
+NAME = f"metergate-far-{os.getpid()}"
 NEAR_ADDRESS = "198.51.100.1"
 ADDRESS = "198.51.100.2"
 # In front of a command that runs there.

@@ -92,18 +92,26 @@ class Stage:
 
 
 @contextlib.contextmanager
+def bare(program):
+    """A stage on which nothing runs yet."""
+    directory = tempfile.mkdtemp(prefix="metergate-peers-")
+    try:
+        yield Stage(program, directory)
+    finally:
+        shutil.rmtree(directory)
+
+
+@contextlib.contextmanager
 def raised(program):
     """A stage with everything running; taken down again at the end."""
-    directory = tempfile.mkdtemp(prefix="metergate-peers-")
     running = []
-    try:
-        stage = Stage(program, directory)
-        _start(stage, running)
-        yield stage
-    finally:
-        for process in reversed(running):
-            end(process)
-        shutil.rmtree(directory)
+    with bare(program) as stage:
+        try:
+            _start(stage, running)
+            yield stage
+        finally:
+            for process in reversed(running):
+                end(process)
 
 
 def _start(stage, running):
