@@ -5,10 +5,18 @@ use std::time::Duration;
 
 use crate::figures::Row;
 use crate::mqtt_broker::Seen;
-use crate::site::Site;
+use crate::site::{Form, Moving, Site};
 
-pub(crate) fn measure() -> Vec<Row> {
-    let sites = Site::pair("10m");
+pub(crate) fn of_json() -> Vec<Row> {
+    measure(Form::Json)
+}
+
+pub(crate) fn of_sparkplug() -> Vec<Row> {
+    measure(Form::Sparkplug)
+}
+
+fn measure(form: Form) -> Vec<Row> {
+    let sites = Site::pair("10m", form, Moving::All);
     // What is allocated by then stays allocated.
     thread::sleep(WARM_UP);
     let [alone, publishing] = &sites;
@@ -26,7 +34,10 @@ pub(crate) fn measure() -> Vec<Row> {
     let bigger = publishing_memory.resident.saturating_sub(alone_memory.resident);
     vec![
         Row::judged(
-            "processor time of publishing 60 points of 247 meters every 10 s, of a core",
+            &format!(
+                "processor time of publishing 60 points of 247 meters every 10 s as {}, of a core",
+                form.word()
+            ),
             format!("{more:.2} % ({publishing_time:.2} to {alone_time:.2} %)"),
             "below 5 %".into(),
             more < 5.0,

@@ -5,11 +5,19 @@ use std::time::Duration;
 
 use crate::client::{Reads, seen_of};
 use crate::figures::{Row, median, micros, quantile};
-use crate::site::{PACE, Site, units_of};
+use crate::site::{Form, Moving, PACE, READ, Site, units_of};
 use crate::wire::Seen;
 
-pub(crate) fn measure() -> Vec<Row> {
-    let sites = Site::pair("0s");
+pub(crate) fn of_json() -> Vec<Row> {
+    measure(Form::Json)
+}
+
+pub(crate) fn of_sparkplug() -> Vec<Row> {
+    measure(Form::Sparkplug)
+}
+
+fn measure(form: Form) -> Vec<Row> {
+    let sites = Site::pair("0s", form, Moving::Unread);
     let mut gaps = [Vec::new(), Vec::new()];
     let mut ratios = Vec::new();
     for round in 0..ROUNDS {
@@ -57,7 +65,7 @@ pub(crate) fn measure() -> Vec<Row> {
 fn load(site: &Site) -> Vec<Seen> {
     let units = units_of(0);
     let work =
-        units.chunks(units.len().div_ceil(4)).map(|units| Reads { units: units.to_vec(), ..Reads::of(60) });
+        units.chunks(units.len().div_ceil(4)).map(|units| Reads { units: units.to_vec(), ..Reads::of(READ) });
     seen_of(&site.lines[0], site.gateway.address(), work, ROUND)
 }
 

@@ -6,9 +6,53 @@ use metergate::meter::Profile;
 
 use crate::UNIT_COUNT;
 use crate::gateway::Gateway;
+use crate::load::FLOATS;
 use crate::mqtt_broker::Broker;
 use crate::viewers::until_all_is_read;
 use crate::wire::{Pace, Wire};
+
+/// How is published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Form {
+    Json,
+    Sparkplug,
+}
+
+impl Form {
+    /// In rows of the table.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Json => "JSON",
+            Self::Sparkplug => "Sparkplug",
+        }
+    }
+
+    /// The keys of an entry that no other form has.
+    fn keys(self) -> &'static str {
+        match self {
+            Self::Json => "topic: bench",
+            Self::Sparkplug => "publish: sparkplug, sparkplug: {group: bench, node: bench}",
+        }
+    }
+}
+
+/// Which registers change, without which an edge node has nothing to send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Moving {
+    All,
+    /// Those that no client of this bench reads, and so compares.
+    Unread,
+}
+
+impl Moving {
+    /// The first of them.
+    fn from(self) -> u16 {
+        match self {
+            Self::All => 0,
+            Self::Unread => FLOATS + READ,
+        }
+    }
+}
 
 /// A gateway whose meters have all been read.
 pub(crate) struct Site {
@@ -20,12 +64,12 @@ pub(crate) struct Site {
 
 impl Site {
     /// Two sites with listeners with this `max_age`: one that does not publish and one that does.
-    pub(crate) fn pair(max_age: &str) -> [Self; 2] {
-        [Self::start(max_age, None), Self::start(max_age, Some(Broker::start()))]
+    pub(crate) fn pair(max_age: &str, form: Form, moving: Moving) -> [Self; 2] {
+        [Self::start(max_age, None, moving), Self::start(max_age, Some((Broker::start(), form)), moving)]
     }
 
-    fn start(max_age: &str, broker: Option<Broker>) -> Self {
-        let lines: Vec<Wire> = (0..LINES).map(|_| Wire::start(PACE)).collect();
+    fn start(max_age: &str, broker: Option<(Broker, Form)>, moving: Moving) -> Self {
+        let lines: Vec<Wire> = (0..LINES).map(|_| Wire::start_moving(PACE, moving.from())).collect();
         let mut text = format!(
             "listeners: [{{address: '127.0.0.1:0', max_age: {max_age}}}]\nstatus: {{address: '127.0.0.1:0'}}\nbuses:\n"
         );
@@ -42,17 +86,17 @@ impl Site {
             )
             .expect("a String takes everything");
         }
-        if let Some(broker) = &broker {
-            let (address, points) = (broker.address(), points().join(", "));
+        if let Some((broker, form)) = &broker {
+            let (address, keys, points) = (broker.address(), form.keys(), points().join(", "));
             writeln!(
                 text,
-                "mqtt: [{{broker: 'mqtt://{address}', client_id: bench, topic: bench, points: [{points}], every: 10s}}]"
+                "mqtt: [{{broker: 'mqtt://{address}', client_id: bench, {keys}, points: [{points}], every: 10s}}]"
             )
             .expect("a String takes everything");
         }
         let mut gateway = Gateway::run(&lines[0], &text);
         until_all_is_read(gateway.status_address());
-        Self { gateway, lines, broker }
+        Self { gateway, lines, broker: broker.map(|(broker, _)| broker) }
     }
 }
 
@@ -75,6 +119,9 @@ fn points() -> Vec<String> {
 }
 
 const LINES: usize = 8;
+
+/// Registers that a client reads at once.
+pub(crate) const READ: u16 = 60;
 
 /// The published points of a meter.
 const POINTS: usize = 60;

@@ -4,11 +4,19 @@ use std::time::Duration;
 
 use crate::figures::{Row, median, micros, quantile};
 use crate::load::{FLOATS, Load, Question, Work};
-use crate::site::Site;
+use crate::site::{Form, Moving, READ, Site};
 
-pub(crate) fn measure() -> Vec<Row> {
+pub(crate) fn of_json() -> Vec<Row> {
+    measure(Form::Json)
+}
+
+pub(crate) fn of_sparkplug() -> Vec<Row> {
+    measure(Form::Sparkplug)
+}
+
+fn measure(form: Form) -> Vec<Row> {
     // Old enough that each read is answered from the snapshot.
-    let sites = Site::pair("10m");
+    let sites = Site::pair("10m", form, Moving::Unread);
     let load = Load::new();
     let run = |site: &Site, time| {
         let outcome = load.run(site.gateway.address(), CLIENTS, &work(), time);
@@ -52,7 +60,7 @@ pub(crate) fn measure() -> Vec<Row> {
 }
 
 fn work() -> Work {
-    let questions = (1..=8).map(|unit| Question::new(u16::from(unit) - 1, unit, FLOATS, 60));
+    let questions = (1..=8).map(|unit| Question::new(u16::from(unit) - 1, unit, FLOATS, READ));
     Work { questions: questions.collect(), in_flight: 1, pause: Duration::ZERO }
 }
 

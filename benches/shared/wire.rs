@@ -93,7 +93,13 @@ struct Shared {
 }
 
 impl Wire {
+    /// A line whose registers never change.
     pub(crate) fn start(pace: Pace) -> Self {
+        Self::start_moving(pace, u16::MAX)
+    }
+
+    /// A line whose registers from this address on change every second.
+    pub(crate) fn start_moving(pace: Pace, moving_from: u16) -> Self {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let meters_side = posix_openpt(flags).expect("the system gives a pseudo terminal");
         unlockpt(&meters_side).expect("a new pseudo terminal can be unlocked");
@@ -105,8 +111,13 @@ impl Wire {
         cfmakeraw(&mut termios);
         tcsetattr(&clients_side, SetArg::TCSANOW, &termios).expect("raw is allowed");
         let shared = Arc::new(Shared::default());
-        let meters =
-            Meters { terminal: OwnedFd::from(meters_side).into(), pace, shared: Arc::clone(&shared) };
+        let meters = Meters {
+            terminal: OwnedFd::from(meters_side).into(),
+            pace,
+            moving_from,
+            started: Instant::now(),
+            shared: Arc::clone(&shared),
+        };
         let thread = thread::spawn(move || meters.run());
         Self { device, clients_side: clients_side.into(), shared, thread: Some(thread) }
     }
@@ -145,6 +156,8 @@ impl Drop for Wire {
 struct Meters {
     terminal: File,
     pace: Pace,
+    moving_from: u16,
+    started: Instant,
     shared: Arc<Shared>,
 }
 
@@ -215,7 +228,7 @@ impl Meters {
     /// Sends the reply as a UART does, a buffer of characters at a time, the last at its very end. Returns the instant
     /// right before the last piece, and the largest delay of a piece.
     fn answer(&mut self, request: &[u8; REQUEST_LENGTH], end: Instant) -> (Instant, Duration) {
-        let adu = rtu::encode(request[0], &reply_pdu(request));
+        let adu = rtu::encode(request[0], &self.reply_pdu(request));
         let Some(turnaround) = self.pace.turnaround else {
             let now = Instant::now();
             self.terminal.write_all(&adu).expect("a reply fits a terminal's buffer");
@@ -234,13 +247,19 @@ impl Meters {
         }
         (last, stall)
     }
-}
 
-/// The reply of a unit: registers that identify unit and address.
-fn reply_pdu(request: &[u8; REQUEST_LENGTH]) -> Vec<u8> {
-    let start = u16::from_be_bytes([request[2], request[3]]);
-    let quantity = u16::from_be_bytes([request[4], request[5]]);
-    registers(request[1], request[0], start, quantity)
+    /// The reply of a unit: registers that identify unit and address, but for those that move.
+    fn reply_pdu(&self, request: &[u8; REQUEST_LENGTH]) -> Vec<u8> {
+        let start = u16::from_be_bytes([request[2], request[3]]);
+        let quantity = u16::from_be_bytes([request[4], request[5]]);
+        let mut pdu = registers(request[1], request[0], start, quantity);
+        let second = self.started.elapsed().as_secs().to_be_bytes();
+        let still = usize::from(self.moving_from.saturating_sub(start));
+        for register in pdu[2..].chunks_mut(2).skip(still) {
+            register[1] ^= second[second.len() - 1] & MOVING_BITS;
+        }
+        pdu
+    }
 }
 
 /// The PDU with which a unit answers a read of `quantity` registers from `start`.
@@ -275,6 +294,9 @@ pub(crate) const INPUT: u8 = 4;
 
 /// Reads that begin here or later are ignored.
 pub(crate) const IGNORED: u16 = 0x8000;
+
+/// Bits of a register that change: a float stays near what it was.
+const MOVING_BITS: u8 = 0x07;
 
 /// Characters a UART collects before it reports them.
 const UART_BUFFER: usize = 16;
