@@ -214,7 +214,7 @@ impl Outbox {
         }
         inner.removals.remove(&topic);
         inner.states.insert(Arc::clone(&topic), payload);
-        if !inner.unsent.contains(&topic) {
+        if !inner.unsent.contains(&topic) && !inner.refused.contains(&topic) {
             inner.unsent.push_back(topic);
         }
         drop(inner);
@@ -227,7 +227,10 @@ impl Outbox {
         let topics: Vec<_> = inner.states.keys().filter(|topic| gone(topic)).cloned().collect();
         for topic in topics {
             inner.states.remove(&topic);
-            inner.removals.insert(topic);
+            // What is beyond the bound is found at the broker as left over.
+            if inner.removals.len() < MOST_LEFT_OVER {
+                inner.removals.insert(topic);
+            }
         }
         let Inner { unsent, states, .. } = &mut *inner;
         unsent.retain(|topic| states.contains_key(topic));
@@ -346,7 +349,8 @@ impl Outbox {
     /// Looks at a retained message of the broker; one that is left over is removed.
     pub(super) fn reconcile(&self, topic: &str, payload: &[u8]) {
         let Some(announcements) = self.lock().announcements.clone() else { return };
-        if payload.is_empty() || !announcements.is_left_over(topic, payload) {
+        let is_own = topic.len() <= LONGEST_TOPIC && announcements.is_left_over(topic, payload);
+        if payload.is_empty() || !is_own {
             return;
         }
         let mut inner = self.lock();
@@ -493,6 +497,9 @@ const OVERHEAD: usize = 2 * size_of::<Reading>() + 16;
 
 /// Places of a queue that are not given back.
 const SMALL_QUEUE: usize = 256;
+
+/// Bytes of a topic that this gateway may have published at.
+const LONGEST_TOPIC: usize = 1024;
 
 /// Retained messages that are left over and wait for their removal; the rest is found again with the next connection.
 const MOST_LEFT_OVER: usize = 4096;
@@ -692,6 +699,15 @@ mod tests {
             outbox.reconcile(&format!("ha/old/{number}"), b"{}");
         }
         assert_eq!(texts(&outbox).len(), MOST_LEFT_OVER);
+        outbox.reconcile(&format!("ha/old/{}", "x".repeat(LONGEST_TOPIC)), b"{}");
+        assert_eq!(texts(&outbox), [""; 0], "a topic that is none of this gateway's");
+
+        // Buses that get another name with each reload while the broker is away.
+        for number in 0..MOST_LEFT_OVER + 8 {
+            outbox.set_state(format!("t/{number}/1/state").into(), Bytes::from_static(b"{}"));
+        }
+        outbox.forget_states(|_| true);
+        assert_eq!(texts(&outbox).len(), MOST_LEFT_OVER);
     }
 
     #[test]
@@ -776,6 +792,9 @@ mod tests {
         }
         outbox.begin("t/status");
         assert_eq!(texts(&outbox), ["good", "online"]);
+        outbox.set_state("t/b/1/state".into(), Bytes::from_static(b"worse"));
+        outbox.set_state("t/b/1/state".into(), Bytes::from_static(b"bad"));
+        assert_eq!(texts(&outbox), [""; 0], "another state at the same topic would end connections again");
         outbox.announce(Arc::new(One));
         outbox.begin("t/status");
         assert_eq!(texts(&outbox), ["bad", "good", "online", "announced 0"], "a reload is a new attempt");
