@@ -147,19 +147,25 @@ impl Publisher {
             published.units().map(|unit| ((unit.bus.name(), unit.alias), unit)).collect();
         let plan = Arc::clone(&self.plan);
         for planned in &plan.units {
+            // A start and a reload make the plan a moment before its units are published: until then the identifier clients
+            // use may be nobody's, or that of another meter.
             let unit = units.get(&(planned.bus.as_str(), planned.alias));
+            let unit = unit.filter(|unit| unit.settings.id == planned.id);
             let track = self.units.entry(Arc::clone(&planned.state_topic)).or_default();
-            // A start and a reload make the plan a moment before its units are published.
-            let state = unit.map_or(UnitState::NeverSeen, PublishedUnit::state);
+            let Some(unit) = unit else {
+                if track.state.is_none() {
+                    let present = Present { now, clock };
+                    track.publish_state(planned, UnitState::NeverSeen, clocks.now, &present, sink);
+                }
+                continue;
+            };
+            let state = unit.state();
             let since = self.states.since(&planned.bus, planned.alias, state).unwrap_or(clocks.now);
             track.publish_state(planned, state, since, &Present { now, clock }, sink);
             sink.keep_state(planned, state, now);
-            let Some(unit) = unit else { continue };
             let (Some(view), Some(profile)) = (unit.view, &planned.profile) else { continue };
-            // For a moment after a reload, the identifier clients use may be that of another meter.
-            let is_known = unit.settings.id == planned.id
-                && unit.profile.is_some_and(|known| Arc::ptr_eq(&known.profile, profile));
-            if !unit.state().is_answering() || !is_known {
+            let is_known = unit.profile.is_some_and(|known| Arc::ptr_eq(&known.profile, profile));
+            if !state.is_answering() || !is_known {
                 continue;
             }
             let timing = Timing { every: plan.publication.every, change: plan.publication.change };

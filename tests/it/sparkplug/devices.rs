@@ -256,3 +256,31 @@ fn what_was_kept_before_the_clock_was_set_has_the_time_by_the_clock_that_was_set
     assert!(times("DBIRTH").iter().all(|before| *before == 3) && !times("DBIRTH").is_empty(), "{sent:?}");
     assert!(times("DDATA").iter().all(|before| *before == 14) && !times("DDATA").is_empty(), "{sent:?}");
 }
+
+#[test]
+fn a_meter_that_clients_call_otherwise_after_a_reload_does_not_die() {
+    let mut site = Site::new();
+    site.read(1, 5.5);
+    change_unit(&mut site.published, 0, 2, |unit| unit.state = UnitState::Offline);
+    site.publish(2);
+    site.outbox.connect(UNIX_EPOCH);
+    site.outbox.begin();
+    let sent = |site: &Site, seconds: u64| -> Vec<String> {
+        let now = Taken::new(site.start + Duration::from_secs(seconds), UNIX_EPOCH);
+        std::iter::from_fn(|| site.outbox.next(now)).map(|message| message.topic.to_string()).collect()
+    };
+    assert_eq!(sent(&site, 2).len(), 2);
+    let exchanged = SITE
+        .replace("{id: 2, as: 12,", "{id: 2, as: 1, name: riser a_b-12,")
+        .replace("{id: 1,", "{id: 1, as: 12,");
+    for text in [exchanged, SITE.replace("{id: 1,", "{id: 1, as: 7,")] {
+        // The lines and the brokers have the new settings, and what is published has not yet.
+        let config = published::config(&text);
+        let plan = Arc::new(Plan::new(&config, &config.brokers[0], "Harbour".to_owned(), site.start));
+        site.publisher.replace_plan(Arc::clone(&plan));
+        site.outbox.define(devices(&plan));
+        site.publish(3);
+        let sent = sent(&site, 3);
+        assert!(!sent.iter().any(|topic| topic.contains("/DDEATH/")), "{sent:?} with {text}");
+    }
+}
