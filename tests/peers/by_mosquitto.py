@@ -19,8 +19,9 @@ from ha_mqtt_discoverable.sensors import BinarySensorInfo, SensorInfo
 from pymodbus.client import ModbusTcpClient
 
 import far
+import publishing
 from report import expect, expect_equal
-from stage import HOST, end, output
+from stage import HOST, output
 
 BROKER_PORT = 1883
 TLS_PORT = 8883
@@ -53,7 +54,7 @@ mqtt:
     home_assistant: homeassistant
 """
 
-MOSQUITTO = """\
+SETTINGS = """\
 listener {port} {host}
 allow_anonymous false
 password_file {directory}/mosquitto.passwd
@@ -72,7 +73,7 @@ topic read #
 
 def one_message_a_block(stage):
     """paho-mqtt sees one message per block and `every`, none false, none with another's time, and states retained"""
-    with _meters(stage), _mosquitto(stage), _Listener() as seen, _gateway(stage):
+    with publishing.meters(stage), _mosquitto(stage), _Listener() as seen, _gateway(stage):
         first = seen.message("site/harbour/riser-a/1/floats")
         begun = time.monotonic()
         power = _registers(1)
@@ -91,14 +92,14 @@ def one_message_a_block(stage):
             expect(55 < frequency < 65, f"frequency {frequency}")
         expect(not first.retain and first.qos == 1, f"retained {first.retain}, QoS {first.qos}")
         expect(len(power) == 2, f"registers: {power}")
-    with _meters(stage), _mosquitto(stage), _gateway(stage), _Listener() as seen:
+    with publishing.meters(stage), _mosquitto(stage), _gateway(stage), _Listener() as seen:
         state = seen.message("site/harbour/riser-a/1/state", lambda one: json.loads(one.payload)["state"] == "online")
         expect(state.retain or state.qos == 1, "a state that is not kept")
 
 
 def equals_what_read_says(stage):
     """the meter's alerts are what pymodbus reads from their register"""
-    with _meters(stage, "--seed", "7"), _mosquitto(stage), _Listener() as seen, _gateway(stage):
+    with publishing.meters(stage, "--seed", "7"), _mosquitto(stage), _Listener() as seen, _gateway(stage):
         told = seen.message("site/harbour/riser-a/1/configuration", lambda one: b"alert_bitmap" in one.payload)
         client = ModbusTcpClient(HOST, port=GATEWAY_PORT, timeout=5)
         expect(client.connect(), "the gateway takes no connection")
@@ -109,7 +110,7 @@ def equals_what_read_says(stage):
 
 def by_mosquitto_sub(stage):
     """mosquitto_sub gets the retained states, and `offline` once the gateway is gone"""
-    with _meters(stage), _mosquitto(stage):
+    with publishing.meters(stage), _mosquitto(stage):
         with _gateway(stage), _Listener() as seen:
             seen.message("site/harbour/riser-a/2/state", lambda one: b'"online"' in one.payload)
             code, printed = _subscribe("site/harbour/+/+/state", 2)
@@ -120,7 +121,7 @@ def by_mosquitto_sub(stage):
 
 def killed_gateway(stage):
     """a gateway that is killed is `offline` by the will"""
-    with _meters(stage), _mosquitto(stage), _Listener() as seen:
+    with publishing.meters(stage), _mosquitto(stage), _Listener() as seen:
         with _gateway(stage) as gateway:
             seen.message("site/harbour/status", lambda one: one.payload == b"online")
             gateway.kill()
@@ -129,8 +130,8 @@ def killed_gateway(stage):
 
 def wrong_password(stage):
     """a wrong password, and a user without rights, are said in words"""
-    with _meters(stage), _mosquitto(stage), _gateway(stage, password="wrong"):
-        _until(lambda: "check `username`, `password_file`" in stage.logged("publishing"), "refusal in the log")
+    with publishing.meters(stage), _mosquitto(stage), _gateway(stage, password="wrong"):
+        _until(lambda: "check `username`, `password_file`" in stage.logged(publishing.GATEWAY), "refusal in the log")
 
 
 def over_tls(stage):
@@ -142,21 +143,21 @@ def over_tls(stage):
     listener += f"keyfile {folder}/server.key\nrequire_certificate true\n"
     broker, trust = f"mqtts://{HOST}:{TLS_PORT}", f"    ca: {folder}/ca.pem\n"
     shown = f"    certificate: {folder}/client-Publisher.pem\n    key: {folder}/client-Publisher.key\n"
-    with _meters(stage), _mosquitto(stage, f"persistence false\n{listener}"), _Listener() as seen:
+    with publishing.meters(stage), _mosquitto(stage, f"persistence false\n{listener}"), _Listener() as seen:
         with _gateway(stage, broker=broker, keys=trust + shown):
             for unit in UNITS:
                 seen.message(f"site/harbour/riser-a/{unit}/floats")
         seen.message("site/harbour/status", lambda one: one.payload == b"offline")
         with _gateway(stage, broker=broker, keys=trust):
             words = "does it accept the client's certificate?"
-            _until(lambda: words in stage.logged("publishing"), "refusal in the log")
+            _until(lambda: words in stage.logged(publishing.GATEWAY), "refusal in the log")
 
 
 def ended_and_back(stage):
     """a broker that is killed or stopped and comes back, with and without its memory, gets what was kept in order"""
     on_disk = f"persistence true\npersistence_location {stage.directory}/"
     for persistence, how in (("persistence false", "kill"), (on_disk, "end")):
-        with _meters(stage), contextlib.ExitStack() as running:
+        with publishing.meters(stage), contextlib.ExitStack() as running:
             with _mosquitto(stage, persistence, how=how):
                 running.enter_context(_gateway(stage))
                 with _Listener() as seen:
@@ -173,7 +174,7 @@ def ended_and_back(stage):
 def cut_off(stage):
     """a broker in a black hole is given up, publishes the will, and gets what was kept; no client notices"""
     address = f"mqtt://{far.ADDRESS}:{BROKER_PORT}"
-    with far.namespace(), _meters(stage), _mosquitto(stage, host="0.0.0.0", inside=far.INSIDE):
+    with far.namespace(), publishing.meters(stage), _mosquitto(stage, host="0.0.0.0", inside=far.INSIDE):
         with _gateway(stage, broker=address):
             with _Listener(far.ADDRESS) as seen:
                 seen.message("site/harbour/riser-a/1/floats")
@@ -199,7 +200,7 @@ def cut_off(stage):
 def out_of_memory(stage):
     """a full broker costs the oldest readings beyond `buffer`, counted, and no client; then the rest comes in order"""
     full = "persistence false\nmemory_limit 600000\nmax_queued_messages 0"
-    with _meters(stage), contextlib.ExitStack() as running:
+    with publishing.meters(stage), contextlib.ExitStack() as running:
         with _mosquitto(stage, full):
             running.enter_context(_gateway(stage, every=1, keys="    buffer: 64kB\n"))
             with _Listener() as seen:
@@ -216,7 +217,7 @@ def out_of_memory(stage):
 
 def discovery(stage):
     """every message of the discovery fits the models of ha-mqtt-discoverable, and a removed unit goes"""
-    with _meters(stage), _mosquitto(stage), _Listener() as seen, _gateway(stage) as gateway:
+    with publishing.meters(stage), _mosquitto(stage), _Listener() as seen, _gateway(stage) as gateway:
         seen.message("site/harbour/riser-a/1/floats")
         configs = {one.topic: one for one in seen.everything_for(5) if one.topic.endswith("/config")}
         configs.update({one.topic: one for one in seen.kept if one.topic.endswith("/config")})
@@ -236,7 +237,7 @@ def discovery(stage):
 
 def old_readings(stage):
     """the template of an entity, as jinja2 renders it: a value by the age of its reading, and nothing where it is not in"""
-    with _meters(stage), _mosquitto(stage), _Listener() as seen, _gateway(stage):
+    with publishing.meters(stage), _mosquitto(stage), _Listener() as seen, _gateway(stage):
         announced = seen.message_with(lambda one: one.topic.endswith("-1-real_power_total/config"))
         config = json.loads(announced.payload)
         reading = seen.message(config["state_topic"])
@@ -378,19 +379,6 @@ def _registers(unit):
         return client.read_holding_registers(260, count=2, device_id=unit).registers
 
 
-@contextlib.contextmanager
-def _meters(stage, *options):
-    device = stage.directory / "mqtt-line"
-    command = ["simulate", "--link", str(device), "--units", "1-2", "--baud", "19200", *options]
-    simulator = stage.start_process("mqtt-meters", stage.program, *command)
-    try:
-        stage.wait_for("a device", device.exists, "mqtt-meters", simulator)
-        yield
-    finally:
-        end(simulator)
-
-
-@contextlib.contextmanager
 def _mosquitto(stage, persistence="persistence false", host=HOST, inside=(), how="kill"):
     directory = stage.directory
     passwords = directory / "mosquitto.passwd"
@@ -399,21 +387,10 @@ def _mosquitto(stage, persistence="persistence false", host=HOST, inside=(), how
         code, printed = output("mosquitto_passwd", "-b", passwords, user, password)
         expect(code == 0, f"mosquitto_passwd: {printed}")
     (directory / "mosquitto.acl").write_text(ACL)
-    # Started by root it would give its rights up to a user of its own, who may not read these.
-    settings = MOSQUITTO.format(host=host, port=BROKER_PORT, directory=directory, persistence=persistence)
-    configuration = directory / "mosquitto.conf"
-    configuration.write_text(f"{settings}user root\n")
-    broker = stage.start_process("mosquitto", *inside, "mosquitto", "-c", str(configuration))
-    try:
-        stage.wait_for("mosquitto", lambda: "running" in stage.logged("mosquitto"), "mosquitto", broker)
-        yield
-    finally:
-        if how == "kill":
-            broker.kill()
-        end(broker)
+    settings = SETTINGS.format(host=host, port=BROKER_PORT, directory=directory, persistence=persistence)
+    return publishing.mosquitto(stage, settings, inside, how)
 
 
-@contextlib.contextmanager
 def _gateway(
     stage,
     password="harbour-secret",
@@ -424,35 +401,21 @@ def _gateway(
     file = stage.directory / "mqtt.password"
     file.touch(mode=0o600)
     file.write_text(f"{password}\n")
-    configuration = stage.directory / "publishing.yaml"
-    configuration.write_text(
-        CONFIGURATION.format(
-            host=HOST,
-            broker=broker,
-            gateway_port=GATEWAY_PORT,
-            status_port=STATUS_PORT,
-            device=stage.directory / "mqtt-line",
-            user="harbour",
-            password=file,
-            every=every,
-        )
-        + keys
+    text = CONFIGURATION.format(
+        host=HOST,
+        broker=broker,
+        gateway_port=GATEWAY_PORT,
+        status_port=STATUS_PORT,
+        device=publishing.line(stage),
+        user="harbour",
+        password=file,
+        every=every,
     )
-    code, printed = output(stage.program, "check", configuration)
-    expect(code == 0 and "messages and" in printed, f"check: exit code {code}\n{printed}")
-    gateway = stage.start_process("publishing", stage.program, "run", str(configuration))
-    try:
-        stage.wait_for("an open port", lambda: "port open" in stage.logged("publishing"), "publishing", gateway)
-        yield gateway
-    finally:
-        end(gateway)
+    return publishing.gateway(stage, text + keys, "messages and")
 
 
 def _until(condition, what):
-    deadline = time.monotonic() + STATE_SECONDS
-    while not condition():
-        expect(time.monotonic() < deadline, f"no {what} within {STATE_SECONDS} s")
-        time.sleep(0.1)
+    publishing.until(condition, what, STATE_SECONDS)
 
 
 CHECKS = [

@@ -1,6 +1,7 @@
 """mosquitto and a host of Sparkplug B by pysparkplug: what an edge node sends, as a host that checks every rule sees it.
 
-The host is `sparkplug/host.py`, in a virtual environment of its own. It requests births at random, is restarted, and
+What each host gets is decoded by Eclipse Tahu's sparkplug-payload, too (`sparkplug/compare.js`), with the same result. The
+host is `sparkplug/host.py`, in a virtual environment of its own. It requests births at random, is restarted, and
 disappears; meters, gateway and broker go and come back.
 """
 
@@ -9,8 +10,9 @@ import json
 import pathlib
 import time
 
+import publishing
 from report import expect, expect_equal
-from stage import HOST, end, output
+from stage import HOST, output
 
 BROKER_PORT = 1884
 STATE_SECONDS = 40
@@ -39,18 +41,19 @@ DEVICES = {"Panel 1", "riser-a-2"}
 
 def births_and_data(stage):
     """pysparkplug decodes every message; births are complete and first, seq has no gap, values are within reason"""
-    with _meters(stage), _mosquitto(stage), _Host(stage, 12) as host, _gateway(stage):
+    with publishing.meters(stage), _mosquitto(stage), _Host(stage, 12) as host, _gateway(stage):
         seen = host.seen()
     expect_equal((seen["NBIRTH"], seen["DBIRTH"], seen["bd_seqs"]), (1, 2, [0]), "births")
     expect_equal(set(seen["devices"]), DEVICES, "devices")
     expect(seen["DDATA"] >= 10, f"data: {seen}")
     expect(min(seen["devices"].values()) > 30, f"metrics of the devices: {seen['devices']}")
     expect_equal(seen["historical"], 0, "historical values")
+    expect(seen["compared"] > 100, f"values that sparkplug-payload decodes alike: {seen['compared']}")
 
 
 def rebirths_at_random(stage):
     """a host that requests births at random gets all of them, once in ten seconds, with the same bdSeq, and data between"""
-    with _meters(stage), _mosquitto(stage), _Host(stage, 32, "--rebirths", 7) as host, _gateway(stage):
+    with publishing.meters(stage), _mosquitto(stage), _Host(stage, 32, "--rebirths", 7) as host, _gateway(stage):
         seen = host.seen()
     expect(seen["rebirths"] > 10, f"requests: {seen}")
     expect(2 < seen["NBIRTH"] <= 6 and seen["DDATA"] > 10, f"births and data: {seen}")
@@ -60,7 +63,7 @@ def rebirths_at_random(stage):
 
 def a_late_host(stage):
     """a host that comes later, or is restarted, requests births and then holds everything"""
-    with _meters(stage), _mosquitto(stage), _gateway(stage):
+    with publishing.meters(stage), _mosquitto(stage), _gateway(stage):
         for _ in range(2):
             with _Host(stage, 16, "--late") as host:
                 seen = host.seen()
@@ -71,12 +74,12 @@ def a_late_host(stage):
 def a_lost_meter(stage):
     """meters that are lost die and are born again"""
     with _mosquitto(stage), _Host(stage, 30) as host, contextlib.ExitStack() as running:
-        with _meters(stage):
+        with publishing.meters(stage):
             running.enter_context(_gateway(stage))
             host.wait_for("DDATA riser-a-2")
         for device in DEVICES:
             host.wait_for(f"DDEATH {device}")
-        with _meters(stage):
+        with publishing.meters(stage):
             for device in DEVICES:
                 host.wait_for(f"DBIRTH {device}", 2)
             seen = host.seen()
@@ -85,7 +88,7 @@ def a_lost_meter(stage):
 
 def a_killed_gateway(stage):
     """a gateway that is killed dies by its will, and one that is stopped by itself; the next begins at bdSeq 0"""
-    with _meters(stage), _mosquitto(stage), _Host(stage, 25) as host:
+    with publishing.meters(stage), _mosquitto(stage), _Host(stage, 25) as host:
         with _gateway(stage) as gateway:
             host.wait_for("DDATA riser-a-2")
             gateway.kill()
@@ -100,7 +103,7 @@ def a_killed_gateway(stage):
 
 def a_broker_that_comes_back(stage):
     """after an outage of the broker come births with another bdSeq, then what changed meanwhile, as historical"""
-    with _meters(stage):
+    with publishing.meters(stage):
         with contextlib.ExitStack() as running:
             with _mosquitto(stage):
                 running.enter_context(_gateway(stage))
@@ -115,12 +118,12 @@ def a_broker_that_comes_back(stage):
 
 def a_primary_host(stage):
     """births wait for the primary host; when it disappears the node dies, and what changed follows the births"""
-    with _meters(stage), _mosquitto(stage), _gateway(stage, ", primary_host: scada"):
-        _until(lambda: "waiting for the primary host scada" in stage.logged("node"), "wait in the log")
+    with publishing.meters(stage), _mosquitto(stage), _gateway(stage, ", primary_host: scada"):
+        _until(lambda: "waiting for the primary host scada" in stage.logged(publishing.GATEWAY), "wait in the log")
         with _Host(stage, 20, "--state") as host:
             host.wait_for("DDATA riser-a-2")
             host.kill()
-        _until(lambda: "the primary host has gone off-line" in stage.logged("node"), "end in the log")
+        _until(lambda: "the primary host has gone off-line" in stage.logged(publishing.GATEWAY), "end in the log")
         time.sleep(5)
         with _Host(stage, 10, "--state") as host:
             seen = host.seen()
@@ -136,7 +139,8 @@ class _Host:
         self.stage = stage
         self.awaits_broker = awaits_broker
         self.name = f"sparkplug-host-{time.monotonic_ns()}"
-        self.command = [str(PYTHON), "-B", str(DIRECTORY / "host.py"), str(BROKER_PORT), str(seconds)]
+        self.record = stage.directory / f"{self.name}.jsonl"
+        self.command = [str(PYTHON), "-B", str(DIRECTORY / "host.py"), str(BROKER_PORT), str(seconds), str(self.record)]
         self.command += [str(option) for option in options]
         self.process = None
 
@@ -164,54 +168,22 @@ class _Host:
         code = self.process.wait(STATE_SECONDS)
         printed = self.stage.logged(self.name)
         expect(code == 0, f"the host ended with {code}:\n{printed[-3000:]}")
-        return json.loads(printed.rsplit("seen ", 1)[1])
+        code, compared = output("node", DIRECTORY / "compare.js", self.record)
+        expect(code == 0, f"sparkplug-payload: {compared}")
+        return {**json.loads(printed.rsplit("seen ", 1)[1]), "compared": int(compared.split()[1])}
 
 
-@contextlib.contextmanager
-def _meters(stage):
-    device = stage.directory / "node-line"
-    command = ["simulate", "--link", str(device), "--units", "1-2", "--baud", "19200"]
-    meters = stage.start_process("node-meters", stage.program, *command)
-    try:
-        stage.wait_for("a device", device.exists, "node-meters", meters)
-        yield meters
-    finally:
-        end(meters)
-
-
-@contextlib.contextmanager
 def _mosquitto(stage):
-    configuration = stage.directory / "node-mosquitto.conf"
-    configuration.write_text(f"listener {BROKER_PORT} {HOST}\nallow_anonymous true\nuser root\n")
-    broker = stage.start_process("node-mosquitto", "mosquitto", "-c", str(configuration))
-    try:
-        stage.wait_for("mosquitto", lambda: "running" in stage.logged("node-mosquitto"), "node-mosquitto", broker)
-        yield broker
-    finally:
-        broker.kill()
-        broker.wait()
+    return publishing.mosquitto(stage, f"listener {BROKER_PORT} {HOST}\nallow_anonymous true")
 
 
-@contextlib.contextmanager
 def _gateway(stage, more=""):
-    configuration = stage.directory / "node.yaml"
-    device = stage.directory / "node-line"
-    configuration.write_text(CONFIGURATION.format(host=HOST, port=BROKER_PORT, device=device, more=more))
-    code, printed = output(stage.program, "check", configuration)
-    expect(code == 0 and "at spBv1.0/site/+/harbour/#, 2 devices" in printed, f"check: exit code {code}\n{printed}")
-    gateway = stage.start_process("node", stage.program, "run", str(configuration))
-    try:
-        stage.wait_for("an open port", lambda: "port open" in stage.logged("node"), "node", gateway)
-        yield gateway
-    finally:
-        end(gateway)
+    text = CONFIGURATION.format(host=HOST, port=BROKER_PORT, device=publishing.line(stage), more=more)
+    return publishing.gateway(stage, text, "at spBv1.0/site/+/harbour/#, 2 devices")
 
 
 def _until(condition, what):
-    deadline = time.monotonic() + STATE_SECONDS
-    while not condition():
-        expect(time.monotonic() < deadline, f"no {what} within {STATE_SECONDS} s")
-        time.sleep(0.02)
+    publishing.until(condition, what, STATE_SECONDS)
 
 
 CHECKS = [

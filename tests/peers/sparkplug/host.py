@@ -1,13 +1,14 @@
 """A host of Sparkplug B, by pysparkplug, that checks each rule which a host can see and prints what it has seen.
 
-    host.py PORT SECONDS [--rebirths SEED] [--late] [--state]
+    host.py PORT SECONDS RECORD [--rebirths SEED] [--late] [--state]
 
-Ends with 1 and the rules that were broken. It has a virtual environment of its own, because pysparkplug wants an older
+Ends with 1 and the rules that were broken. What pysparkplug makes of each message is recorded for `compare.js`. It has a virtual environment of its own, because pysparkplug wants an older
 paho-mqtt than the other peers. The payload is decoded twice: by pysparkplug, and as the protocol buffer itself, which has
 the properties that pysparkplug leaves out.
 """
 
 import argparse
+import base64
 import json
 import random
 import sys
@@ -35,7 +36,8 @@ BROKER_SECONDS = 30
 class Host:
     """What a host knows of one node, and the rules that the node has broken."""
 
-    def __init__(self, port, is_late, publishes_state):
+    def __init__(self, port, record, is_late, publishes_state):
+        self.record = record
         self.broken = []
         self.counts = dict.fromkeys((*KINDS, "historical", "rebirths"), 0)
         self.node_birth = None
@@ -99,13 +101,35 @@ class Host:
         print(kind, *device, raw.seq if raw.HasField("seq") else "-", len(raw.metrics), flush=True)
         if kind != "NDEATH" and not self._follows(kind, raw):
             return
-        {
+        metrics = {
             "NBIRTH": self._node_birth,
             "DBIRTH": self._device_birth,
             "DDATA": self._data,
             "DDEATH": self._device_death,
             "NDEATH": self._node_death,
         }[kind](message.payload, raw, device[0] if device else None)
+        self._record(message, raw, metrics)
+
+    def _record(self, message, raw, metrics):
+        """Writes what pysparkplug made of a message, one line each."""
+        decoded = {
+            "topic": message.topic,
+            "payload": base64.b64encode(message.payload).decode(),
+            "seq": raw.seq if raw.HasField("seq") else None,
+            "timestamp": raw.timestamp,
+            "metrics": [
+                {
+                    "name": metric.name,
+                    "alias": metric.alias,
+                    "timestamp": metric.timestamp,
+                    "datatype": int(metric.datatype),
+                    "value": metric.value,
+                    "is_historical": metric.is_historical,
+                }
+                for metric in metrics
+            ],
+        }
+        print(json.dumps(decoded), file=self.record, flush=True)
 
     def _follows(self, kind, raw):
         """Whether the host knows the births that this belongs to."""
@@ -134,6 +158,7 @@ class Host:
         self._expect(bd_seq.datatype == pysparkplug.DataType.INT64, f"bdSeq of type {bd_seq.datatype}")
         self.bd_seqs.append(bd_seq.value)
         self._values("NBIRTH", None, self.node_birth.metrics, raw)
+        return self.node_birth.metrics
 
     def _device_birth(self, payload, raw, device):
         birth = pysparkplug.DBirth.decode(payload)
@@ -151,11 +176,12 @@ class Host:
             null = metric.is_null and quality.int_value in (0, 500)
             self._expect(null or quality.int_value != 0, f"{metric.name}: a value of bad quality")
         self._values("DBIRTH", device, birth.metrics, raw)
+        return birth.metrics
 
     def _data(self, payload, raw, device):
         if device not in self.devices:
             self._expect(False, f"data of {device}, which was not born")
-            return
+            return ()
         self.has_data_since_births = True
         for metric in raw.metrics:
             self._expect(not metric.HasField("name") and not metric.HasField("datatype"), "data with a name or a type")
@@ -164,11 +190,13 @@ class Host:
             self.counts["historical"] += metric.is_historical
         data = pysparkplug.DData.decode(payload, birth=self.devices[device])
         self._values("DDATA", device, data.metrics, raw)
+        return data.metrics
 
     def _device_death(self, payload, raw, device):
         self._expect(self.devices.pop(device, None) is not None, f"{device} dies and was not born")
         self.aliases = {alias: owner for alias, owner in self.aliases.items() if owner[0] != device}
         self._expect(not raw.metrics, "DDEATH with metrics")
+        return ()
 
     def _node_death(self, payload, raw, _):
         death = pysparkplug.NDeath.decode(payload)
@@ -176,6 +204,7 @@ class Host:
         if self.node_birth is not None:
             self._expect(death.bd_seq_metric.value == self.bd_seqs[-1], f"NDEATH {death} after births {self.bd_seqs}")
         self.node_birth, self.seq, self.devices = None, None, {}
+        return (death.bd_seq_metric,)
 
     def _values(self, kind, device, metrics, raw):
         """Each value has a time that does not go back, unless it is historical, and is one or is null."""
@@ -197,11 +226,12 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("port", type=int)
     arguments.add_argument("seconds", type=float)
+    arguments.add_argument("record", type=argparse.FileType("w"))
     arguments.add_argument("--rebirths", type=int)
     arguments.add_argument("--late", action="store_true")
     arguments.add_argument("--state", action="store_true")
     arguments = arguments.parse_args()
-    host = Host(arguments.port, arguments.late, arguments.state)
+    host = Host(arguments.port, arguments.record, arguments.late, arguments.state)
     chance = random.Random(arguments.rebirths)
     end = time.monotonic() + arguments.seconds
     never = end + 1
