@@ -1,6 +1,7 @@
 //! A gateway with eight lines of meters, with a broker or without.
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use metergate::meter::Profile;
 
@@ -36,7 +37,7 @@ impl Form {
     }
 }
 
-/// Which registers change, without which an edge node has nothing to send.
+/// Which registers of the published blocks change, without which an edge node has nothing to send.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Moving {
     All,
@@ -45,11 +46,11 @@ pub(crate) enum Moving {
 }
 
 impl Moving {
-    /// The first of them.
-    fn from(self) -> u16 {
+    /// The addresses of them.
+    fn registers(self) -> Range<u16> {
         match self {
-            Self::All => 0,
-            Self::Unread => FLOATS + READ,
+            Self::All => 0..BLOCKS_END,
+            Self::Unread => FLOATS + READ..BLOCKS_END,
         }
     }
 }
@@ -69,7 +70,7 @@ impl Site {
     }
 
     fn start(max_age: &str, broker: Option<(Broker, Form)>, moving: Moving) -> Self {
-        let lines: Vec<Wire> = (0..LINES).map(|_| Wire::start_moving(PACE, moving.from())).collect();
+        let lines: Vec<Wire> = (0..LINES).map(|_| Wire::start_moving(PACE, moving.registers())).collect();
         let mut text = format!(
             "listeners: [{{address: '127.0.0.1:0', max_age: {max_age}}}]\nstatus: {{address: '127.0.0.1:0'}}\nbuses:\n"
         );
@@ -128,6 +129,9 @@ const POINTS: usize = 60;
 
 /// The blocks that hold them.
 const BLOCKS: [&str; 2] = ["floats", "integers"];
+
+/// The first address behind them.
+const BLOCKS_END: u16 = 346;
 
 /// Faster than most lines, so that every meter is read every ten seconds; the silence is the shortest possible.
 pub(crate) const PACE: Pace =

@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -95,11 +96,11 @@ struct Shared {
 impl Wire {
     /// A line whose registers never change.
     pub(crate) fn start(pace: Pace) -> Self {
-        Self::start_moving(pace, u16::MAX)
+        Self::start_moving(pace, 0..0)
     }
 
-    /// A line whose registers from this address on change every second.
-    pub(crate) fn start_moving(pace: Pace, moving_from: u16) -> Self {
+    /// A line whose registers at these addresses change every second.
+    pub(crate) fn start_moving(pace: Pace, moving: Range<u16>) -> Self {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let meters_side = posix_openpt(flags).expect("the system gives a pseudo terminal");
         unlockpt(&meters_side).expect("a new pseudo terminal can be unlocked");
@@ -114,7 +115,7 @@ impl Wire {
         let meters = Meters {
             terminal: OwnedFd::from(meters_side).into(),
             pace,
-            moving_from,
+            moving,
             started: Instant::now(),
             shared: Arc::clone(&shared),
         };
@@ -156,7 +157,7 @@ impl Drop for Wire {
 struct Meters {
     terminal: File,
     pace: Pace,
-    moving_from: u16,
+    moving: Range<u16>,
     started: Instant,
     shared: Arc<Shared>,
 }
@@ -254,9 +255,10 @@ impl Meters {
         let quantity = u16::from_be_bytes([request[4], request[5]]);
         let mut pdu = registers(request[1], request[0], start, quantity);
         let second = self.started.elapsed().as_secs().to_be_bytes();
-        let still = usize::from(self.moving_from.saturating_sub(start));
-        for register in pdu[2..].chunks_mut(2).skip(still) {
-            register[1] ^= second[second.len() - 1] & MOVING_BITS;
+        for (at, register) in (start..).zip(pdu[2..].chunks_mut(2)) {
+            if self.moving.contains(&at) {
+                register[1] ^= second[second.len() - 1] & MOVING_BITS;
+            }
         }
         pdu
     }
