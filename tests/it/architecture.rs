@@ -358,7 +358,7 @@ fn files(place: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut waiting = vec![PathBuf::from(place)];
     while let Some(path) = waiting.pop() {
-        if path.ends_with(".venv") || path.ends_with("__pycache__") {
+        if [".venv", "__pycache__", "node_modules"].iter().any(|installed| path.ends_with(installed)) {
             continue;
         }
         match fs::read_dir(root().join(&path)) {
