@@ -6,16 +6,18 @@
 //! is not sent.
 //!
 //! ```text
-//! supervision ── task ──┬── wire ── echo       bytes and instants in, requests and frames to be sent out
-//!                       ├── ManagedPort        opened, lost, opened again
-//!                       └── session            routes, snapshot, buses, audit
+//! supervision ── task ──┬── ManagedPort           opened, lost, opened again
+//!                       └── rtu_server ──┬── wire ── echo   bytes and instants in, requests and frames to be sent out
+//!                                        └── session        routes, snapshot, buses, audit
 //! ```
 
 mod echo;
+mod rtu_server;
 mod supervision;
 mod task;
 mod wire;
 
+pub use rtu_server::RtuServer;
 pub use supervision::supervise;
 pub use task::{SerialClientParts, run};
 pub use wire::{ClientWire, WireAction};
