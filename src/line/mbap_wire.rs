@@ -198,6 +198,10 @@ impl MbapWire {
 
     /// Begins a transaction: returns the bytes to send.
     pub(super) fn begin(&mut self, outgoing: Outgoing, now: Instant) -> Bytes {
+        if self.held.take().is_some() {
+            // Its time is over, and no answer came: the server did not work on the request given up.
+            self.lateness = self.lateness.map(Lateness::halve);
+        }
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
         let unit = outgoing.unit.map_or(0, UnitId::get);
@@ -420,6 +424,11 @@ impl Lateness {
     /// How long to wait for the answer to a request given up.
     fn expected(&self, now: Instant) -> Duration {
         (self.expected_longest(now) * 5 / 4).min(HELD_MAX)
+    }
+
+    /// Nothing was late for as long as was expected.
+    fn halve(self) -> Self {
+        Self { longest: self.longest / 2, ..self }
     }
 
     /// Halved for each [`HALVED_AFTER`] without a late answer.

@@ -171,6 +171,54 @@ fn while_a_server_works_on_a_request_given_up_the_next_waits_for_as_long_as_late
     assert_eq!(next.at, 5_500.0, "it has answered another meanwhile: none waits for another");
 }
 
+/// How long after a request to unit 1 that is given up the next is sent, to unit 2. Its answer comes `after` so long, if
+/// at all. Unit 1 is on-line before.
+fn pause_after_giving_up(bench: &mut Bench, id: u32, after: Option<f64>) -> f64 {
+    let answered = asked(bench, id + 2, 1);
+    bench.answer_to(&answered, &one(1));
+    assert_eq!(bench.answer(), (id + 2, reply(&one(1))));
+    let given_up = asked(bench, id, 1);
+    assert_eq!(bench.answer(), (id, NO_RESPONSE));
+    if let Some(after) = after {
+        bench.to(given_up.at + after);
+        bench.answer_to(&given_up, &one(9));
+    }
+    let next = asked(bench, id + 1, 2);
+    bench.answer_to(&next, &one(7));
+    assert_eq!(bench.answer(), (id + 1, reply(&one(7))));
+    (next.at - given_up.at).round()
+}
+
+#[test]
+fn a_short_lateness_does_not_keep_a_long_one() {
+    let mut bench = bench(&[1, 2]);
+    assert_eq!(pause_after_giving_up(&mut bench, 0, Some(1_600.0)), 1_600.0);
+    for minute in 1..12 {
+        bench.to(f64::from(minute) * 60_000.0);
+        assert_eq!(pause_after_giving_up(&mut bench, minute * 10, Some(600.0)), 600.0);
+    }
+    bench.to(720_000.0);
+    assert_eq!(
+        pause_after_giving_up(&mut bench, 200, None),
+        1_000.0,
+        "half of it was forgotten after ten minutes"
+    );
+}
+
+#[test]
+fn a_pause_for_a_late_answer_that_brings_none_halves_what_was_learned_until_one_is_late_again() {
+    let mut bench = bench(&[1, 2]);
+    assert_eq!(pause_after_giving_up(&mut bench, 0, Some(1_600.0)), 1_600.0);
+    for (round, pause) in (1..).zip([2_000.0, 1_000.0, 500.0, 500.0]) {
+        bench.to(f64::from(round) * 10_000.0);
+        assert_eq!(pause_after_giving_up(&mut bench, round * 10, None), pause, "round {round}");
+    }
+    bench.to(60_000.0);
+    assert_eq!(pause_after_giving_up(&mut bench, 100, Some(800.0)), 800.0);
+    bench.to(70_000.0);
+    assert_eq!(pause_after_giving_up(&mut bench, 110, None), 1_000.0, "learned anew");
+}
+
 #[test]
 fn a_connection_on_which_nothing_is_answered_any_more_is_made_anew_ever_less_often() {
     let mut bench = bench(&[1]);
