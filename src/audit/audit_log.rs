@@ -61,6 +61,7 @@ impl AuditLog {
             log_limiter: LogRateLimiter::new(),
             complaint: None,
             naming_complaint: None,
+            retry: RETRY,
         };
         thread::Builder::new().name("audit".into()).spawn(move || {
             writer.run(&receiver);
@@ -123,6 +124,8 @@ struct Writer {
     complaint: Option<String>,
     /// The complaint in the log about the file's name, until a new file could be begun: written lines do not end it.
     naming_complaint: Option<String>,
+    /// How often the disk is tried while lines are missing.
+    retry: Duration,
 }
 
 impl Writer {
@@ -167,7 +170,7 @@ impl Writer {
     /// write, which may come in a week.
     fn patience(&self) -> Duration {
         let is_missing = self.complaint.is_some() || self.lost.load(Ordering::Relaxed) > 0;
-        if is_missing { RETRY } else { Duration::MAX }
+        if is_missing { self.retry } else { Duration::MAX }
     }
 
     fn write(&mut self, text: &str, lines: u64) {
@@ -444,7 +447,7 @@ fn shift(path: &Path) -> io::Result<()> {
 /// Lines that wait for the disk; further ones are lost.
 pub(super) const WAITING_MAX: usize = 1_024;
 
-/// How often the disk is tried while lines are missing.
+/// [`Writer::retry`], tests aside.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// Group readable, not world readable.
@@ -471,12 +474,12 @@ mod tests {
         String::from_utf8(read).unwrap()
     }
 
-    #[test]
-    fn what_could_be_written_only_in_part_is_ended_before_the_next_line_and_is_not_cut() {
-        let path = std::env::temp_dir().join(format!("metergate-audit_log-{}", std::process::id()));
+    /// Writes to a pipe, which is full after 64 KiB, and its other end.
+    fn writer_to_a_pipe(name: &str) -> (Writer, File) {
+        let path = std::env::temp_dir().join(format!("metergate-audit_log-{name}-{}", std::process::id()));
         mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-        let mut reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
-        let mut writer = Writer {
+        let reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let writer = Writer {
             settings: AuditSettings { file: path.clone(), max_size: u64::MAX },
             file: open(&path).unwrap(),
             size: 0,
@@ -486,10 +489,21 @@ mod tests {
             log_limiter: LogRateLimiter::new(),
             complaint: None,
             naming_complaint: None,
+            retry: Duration::from_millis(10),
         };
         fs::remove_file(&path).unwrap();
-        // More than a pipe takes.
-        let text = format!("{}\n", "1".repeat(999)).repeat(100);
+        (writer, reader)
+    }
+
+    /// More than a pipe takes.
+    fn a_hundred_lines() -> String {
+        format!("{}\n", "1".repeat(999)).repeat(100)
+    }
+
+    #[test]
+    fn what_could_be_written_only_in_part_is_ended_before_the_next_line_and_is_not_cut() {
+        let (mut writer, mut reader) = writer_to_a_pipe("part");
+        let text = a_hundred_lines();
         writer.write(&text, 100);
         writer.report_lost();
         assert!(writer.is_torn && writer.complaint.is_some());
@@ -504,5 +518,26 @@ mod tests {
         assert!(rest.starts_with("\n{\"n\":1}\n{\"time\":") && rest.ends_with("\"lost\":100}\n"), "{rest}");
         assert!(writer.complaint.is_none() && !writer.is_torn);
         assert_eq!(writer.size, (part.len() + rest.len()) as u64);
+    }
+
+    #[test]
+    fn a_disk_that_takes_lines_again_is_noticed_without_a_further_write() {
+        let (mut writer, mut reader) = writer_to_a_pipe("again");
+        assert_eq!(writer.patience(), Duration::MAX, "nothing is missing");
+        writer.write(&a_hundred_lines(), 100);
+        let state = Arc::clone(&writer.state);
+        assert!(state.problem().is_some());
+        let (commands, receiver) = sync_channel(WAITING_MAX);
+        let thread = thread::spawn(move || writer.run(&receiver));
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        let mut rest = drain(&mut reader);
+        while !rest.ends_with("\"lost\":100}\n") {
+            assert!(std::time::Instant::now() < deadline, "not tried again: {rest}");
+            thread::sleep(Duration::from_millis(1));
+            rest += &drain(&mut reader);
+        }
+        drop(commands);
+        thread.join().unwrap();
+        assert!(state.problem().is_none());
     }
 }

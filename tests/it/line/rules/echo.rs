@@ -161,6 +161,27 @@ fn silence_takes_back_no_echo_on() {
 }
 
 #[test]
+fn silence_takes_back_no_echo_that_was_found() {
+    let mut bench = Bench::new(LineSettings { echo: Echo::Auto, retries: 0, ..settings(&[1]) });
+    settle(&mut bench, true);
+    // The adapter is dead, its echo with it.
+    for id in 0..2 {
+        bench.read(id, Ask::of(1), 0, 1);
+        bench.sent();
+        assert_eq!(bench.answer(), (id, NO_RESPONSE));
+        assert_eq!(bench.view.echo, Some(true));
+        let guarded = bench.now() + 501.0;
+        bench.to(guarded);
+    }
+    // It is back, and its echo is no answer of the unit.
+    bench.ask(10, Ask::of(1), &WRITE);
+    let sent = bench.sent();
+    bench.to(sent.at + 5.0);
+    bench.frame(1, &WRITE);
+    assert_eq!(bench.answer(), (10, NO_RESPONSE));
+}
+
+#[test]
 fn a_port_that_is_opened_again_begins_with_the_echo_that_is_set() {
     let mut bench = set_wrongly(Echo::Off, true);
     bench.port(PortEvent::Lost);
