@@ -17,6 +17,21 @@ fn start_at(server: &TcpListener) -> Rig {
     Rig::start(&format!("modbus-tcp://{}", server.local_addr().unwrap()))
 }
 
+/// A bus, and the server's end of its first connection.
+async fn connected(server: &TcpListener) -> (Rig, TcpStream) {
+    let rig = start_at(server);
+    let stream = accept(server).await;
+    rig.opened(1).await;
+    (rig, stream)
+}
+
+/// A request is answered with its key as data.
+async fn exchange(rig: &mut Rig, stream: &mut TcpStream, key: u16) {
+    rig.ask(key.into()).await;
+    serve(stream, key).await;
+    assert_eq!(rig.answer().await, (key.into(), reply(key)));
+}
+
 /// Reads one request, which is [`READ`] for unit 1.
 async fn request(stream: &mut TcpStream) -> Adu {
     let mut bytes = [0; mbap::HEADER_LENGTH + READ.len()];
@@ -42,9 +57,7 @@ async fn serve(stream: &mut TcpStream, value: u16) -> Adu {
 #[tokio::test]
 async fn units_are_read_as_soon_as_the_connection_is_made() {
     let server = server().await;
-    let mut rig = start_at(&server);
-    let mut stream = accept(&server).await;
-    rig.opened(1).await;
+    let (mut rig, mut stream) = connected(&server).await;
     let opened = Instant::now();
     rig.ask(7).await;
     let first = serve(&mut stream, 0x1234).await;
@@ -84,12 +97,8 @@ async fn a_server_that_closes_after_each_answer_costs_no_request_an_exception() 
 #[tokio::test]
 async fn a_request_waits_for_the_connection_that_the_server_closed_meanwhile() {
     let server = server().await;
-    let mut rig = start_at(&server);
-    let mut stream = accept(&server).await;
-    rig.opened(1).await;
-    rig.ask(1).await;
-    serve(&mut stream, 1).await;
-    assert_eq!(rig.answer().await, (1, reply(1)));
+    let (mut rig, mut stream) = connected(&server).await;
+    exchange(&mut rig, &mut stream, 1).await;
     // With a request on its way.
     rig.ask(2).await;
     request(&mut stream).await;
@@ -170,9 +179,7 @@ async fn a_server_that_closes_a_connection_it_has_not_served_is_a_fault_and_trie
     let between: Vec<_> = pauses.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
     assert!(between.iter().zip([250, 500]).all(|(pause, least)| pause + 100 >= least), "{between:?}");
     rig.opened(2).await;
-    rig.ask(2).await;
-    serve(&mut stream, 5).await;
-    assert_eq!(rig.answer().await, (2, reply(5)));
+    exchange(&mut rig, &mut stream, 2).await;
 }
 
 #[tokio::test]
@@ -197,16 +204,12 @@ async fn a_server_that_has_no_connection_free_is_a_closed_port_while_requests_wa
     assert_eq!(rig.answer().await, (2, Answer::NotSent(ExceptionCode::GATEWAY_PATH_UNAVAILABLE)));
     let mut stream = accept(&server).await;
     rig.opened(2).await;
-    rig.ask(3).await;
-    serve(&mut stream, 3).await;
-    assert_eq!(rig.answer().await, (3, reply(3)));
+    exchange(&mut rig, &mut stream, 3).await;
     // One that has served is not watched before its next request.
     drop(stream);
     let mut stream = accept(&server).await;
     let made = Instant::now();
-    rig.ask(4).await;
-    serve(&mut stream, 4).await;
-    assert_eq!(rig.answer().await, (4, reply(4)));
+    exchange(&mut rig, &mut stream, 4).await;
     assert!(made.elapsed() < Duration::from_millis(200), "{:?}", made.elapsed());
 }
 
@@ -220,9 +223,7 @@ fn dismissed(server: &TcpListener) -> String {
 #[tokio::test]
 async fn what_speaks_something_else_is_named_and_its_connection_closed() {
     let server = server().await;
-    let mut rig = start_at(&server);
-    let mut stream = accept(&server).await;
-    rig.opened(1).await;
+    let (mut rig, mut stream) = connected(&server).await;
     rig.ask(1).await;
     request(&mut stream).await;
     stream.write_all(b"HTTP/1.1 400 Bad Request\r\n").await.unwrap();
@@ -238,12 +239,8 @@ async fn what_speaks_something_else_is_named_and_its_connection_closed() {
 async fn a_server_that_goes_and_comes_back_serves_within_three_seconds_of_its_return() {
     let first = server().await;
     let address = first.local_addr().unwrap();
-    let mut rig = start_at(&first);
-    let mut stream = accept(&first).await;
-    rig.opened(1).await;
-    rig.ask(1).await;
-    serve(&mut stream, 1).await;
-    assert_eq!(rig.answer().await, (1, reply(1)));
+    let (mut rig, mut stream) = connected(&first).await;
+    exchange(&mut rig, &mut stream, 1).await;
     drop((first, stream));
     assert_eq!(rig.problem().await, format!("connection refused by {address}"));
     assert_eq!(rig.port_view.load().losses, 1);
@@ -253,21 +250,15 @@ async fn a_server_that_goes_and_comes_back_serves_within_three_seconds_of_its_re
     let back = Instant::now();
     let mut stream = accept(&again).await;
     rig.opened(2).await;
-    rig.ask(3).await;
-    serve(&mut stream, 3).await;
-    assert_eq!(rig.answer().await, (3, reply(3)));
+    exchange(&mut rig, &mut stream, 3).await;
     assert!(back.elapsed() < Duration::from_secs(3), "good values after {:?}", back.elapsed());
 }
 
 #[tokio::test]
 async fn a_connection_into_which_everything_vanishes_is_given_up_and_made_again() {
     let server = server().await;
-    let mut rig = start_at(&server);
-    let mut stream = accept(&server).await;
-    rig.opened(1).await;
-    rig.ask(1).await;
-    serve(&mut stream, 1).await;
-    assert_eq!(rig.answer().await, (1, reply(1)));
+    let (mut rig, mut stream) = connected(&server).await;
+    exchange(&mut rig, &mut stream, 1).await;
     drop_everything(&stream);
     rig.ask(2).await;
     let unanswered = Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
@@ -275,20 +266,14 @@ async fn a_connection_into_which_everything_vanishes_is_given_up_and_made_again(
     assert_eq!(rig.problem().await, "the Modbus TCP server acknowledges nothing any more");
     let mut again = accept(&server).await;
     rig.opened(2).await;
-    rig.ask(3).await;
-    serve(&mut again, 3).await;
-    assert_eq!(rig.answer().await, (3, reply(3)));
+    exchange(&mut rig, &mut again, 3).await;
 }
 
 #[tokio::test]
 async fn a_server_that_takes_requests_and_answers_none_any_more_is_connected_to_anew() {
     let server = server().await;
-    let mut rig = start_at(&server);
-    let mut stream = accept(&server).await;
-    rig.opened(1).await;
-    rig.ask(1).await;
-    serve(&mut stream, 1).await;
-    assert_eq!(rig.answer().await, (1, reply(1)));
+    let (mut rig, mut stream) = connected(&server).await;
+    exchange(&mut rig, &mut stream, 1).await;
     let mut key = 1;
     let hung = Instant::now();
     let mut again = loop {
@@ -311,9 +296,7 @@ async fn transaction_identifiers_begin_elsewhere_in_each_task() {
     let server = server().await;
     let mut first = Vec::new();
     for _ in 0..4 {
-        let rig = start_at(&server);
-        let mut stream = accept(&server).await;
-        rig.opened(1).await;
+        let (rig, mut stream) = connected(&server).await;
         rig.ask(1).await;
         first.push(request(&mut stream).await.transaction_id);
     }

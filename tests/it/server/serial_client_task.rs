@@ -46,6 +46,18 @@ fn settings() -> ListenerSettings {
     }
 }
 
+fn parts(state: ListenerState) -> SerialClientParts {
+    SerialClientParts {
+        listener: Arc::new(ArcSwap::from_pointee(state)),
+        client_port: client_port(FRAMING),
+        reloaded: Arc::new(Notify::new()),
+        port: Arc::new(ArcSwap::from_pointee(PortView::default())),
+        stop: CancellationToken::new(),
+        removed: CancellationToken::new(),
+        port_closed: CancellationToken::new(),
+    }
+}
+
 /// A running task, and the client's end of the line.
 struct Rig {
     parts: SerialClientParts,
@@ -65,16 +77,17 @@ impl Rig {
         Self::start_on(state, bus, requests)
     }
 
+    /// With the way to the audit's records once nothing of the rig is left.
+    fn start_audited() -> (Self, impl FnOnce() -> Vec<Record>) {
+        let (bus, requests) = BusHandle::new(BusId(0), "a");
+        let mut audited = Audited::new(&[(&bus, UNIT)]);
+        audited.state.settings = settings();
+        let (state, records) = audited.split();
+        (Self::start_on(state, bus, requests), records)
+    }
+
     fn start_on(state: ListenerState, bus: BusHandle, requests: Requests) -> Self {
-        let parts = SerialClientParts {
-            listener: Arc::new(ArcSwap::from_pointee(state)),
-            client_port: client_port(FRAMING),
-            reloaded: Arc::new(Notify::new()),
-            port: Arc::new(ArcSwap::from_pointee(PortView::default())),
-            stop: CancellationToken::new(),
-            removed: CancellationToken::new(),
-            port_closed: CancellationToken::new(),
-        };
+        let parts = parts(state);
         let (client, near) = duplex(4096);
         let next = Arc::new(Mutex::new(VecDeque::from([near])));
         let opened = Arc::<Mutex<Vec<Instant>>>::default();
@@ -192,11 +205,7 @@ async fn beyond_the_requests_in_flight_none_gets_the_answer_of_another() {
 
 #[tokio::test(start_paused = true)]
 async fn a_removed_client_frees_its_port_though_a_request_is_in_flight() {
-    let (bus, requests) = BusHandle::new(BusId(0), "a");
-    let mut audited = Audited::new(&[(&bus, UNIT)]);
-    audited.state.settings = settings();
-    let (state, records) = audited.split();
-    let mut rig = Rig::start_on(state, bus, requests);
+    let (mut rig, records) = Rig::start_audited();
     rig.send(WRITE).await;
     let write = rig.requests.recv().await.unwrap();
     let began = Instant::now();
@@ -260,11 +269,7 @@ async fn a_reload_of_the_rate_is_applied_though_bytes_arrive_with_it_and_after_t
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_was_given_up_has_the_outcome_of_what_became_of_it() {
-    let (bus, requests) = BusHandle::new(BusId(0), "a");
-    let mut audited = Audited::new(&[(&bus, UNIT)]);
-    audited.state.settings = settings();
-    let (state, records) = audited.split();
-    let mut rig = Rig::start_on(state, bus, requests);
+    let (mut rig, records) = Rig::start_audited();
     rig.send(WRITE).await;
     let on_line = rig.requests.recv().await.unwrap();
     sleep(Duration::from_millis(30)).await;
@@ -326,16 +331,7 @@ async fn traffic_has_only_the_answers_that_were_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_task_that_panicked_is_restarted_and_serves_the_client_again() {
     let (bus, mut requests) = BusHandle::new(BusId(0), "a");
-    let state = ListenerState::new(settings(), Routes::new(vec![(bus.clone(), units([UNIT]))]));
-    let parts = SerialClientParts {
-        listener: Arc::new(ArcSwap::from_pointee(state)),
-        client_port: client_port(FRAMING),
-        reloaded: Arc::new(Notify::new()),
-        port: Arc::new(ArcSwap::from_pointee(PortView::default())),
-        stop: CancellationToken::new(),
-        removed: CancellationToken::new(),
-        port_closed: CancellationToken::new(),
-    };
+    let parts = parts(ListenerState::new(settings(), Routes::new(vec![(bus.clone(), units([UNIT]))])));
     let (mut client, near) = duplex(4096);
     let ports = Arc::new(Mutex::new(VecDeque::from([None, Some(near)])));
     let opener = move || {
