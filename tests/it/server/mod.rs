@@ -8,4 +8,5 @@ mod rtu_over_tcp;
 mod rules;
 mod serial_client;
 mod serial_client_task;
+mod simulated_serial_client;
 mod tls;

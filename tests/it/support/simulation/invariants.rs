@@ -31,6 +31,8 @@ pub(crate) struct Asked {
     pub(crate) seen: Nanos,
     /// Writes of the same connection that were asked for before it, and not answered then.
     pub(crate) behind: Vec<RequestPdu>,
+    /// How often the same request had been sent before it was asked.
+    pub(crate) sent_before: u32,
     /// It must be answered with data of the unit, or the unit's own exception.
     pub(crate) must_succeed: bool,
 }
@@ -55,7 +57,8 @@ pub(crate) struct Invariants {
     floors: BTreeMap<u8, Nanos>,
     /// What each connection was last told by the counters of a range of a unit, by the age it takes.
     given: BTreeMap<(u64, Target, Nanos), Vec<(ReadRange, Nanos)>>,
-    /// How often each write went out.
+    /// How often each write was asked for, and how often it went out.
+    writes: BTreeMap<(u8, Vec<u8>), u32>,
     sent: BTreeMap<(u8, Vec<u8>), u32>,
     /// A read that was sent and that no client waited for.
     unexplained: Option<(u8, RequestPdu, Nanos)>,
@@ -74,6 +77,7 @@ impl Invariants {
             executions: BTreeMap::new(),
             floors: BTreeMap::new(),
             given: BTreeMap::new(),
+            writes: BTreeMap::new(),
             sent: BTreeMap::new(),
             unexplained: None,
             told: BTreeMap::new(),
@@ -100,10 +104,20 @@ impl Invariants {
         matches!(target, Target::Unit(unit) if !self.configured.contains(&unit.get()))
     }
 
-    pub(crate) fn ask(&mut self, id: u64, mut asked: Asked) {
+    /// The request with what is known when it is asked.
+    pub(crate) fn complete(&self, mut asked: Asked) -> Asked {
         asked.behind = self.own_writes(&asked).cloned().collect();
         asked.seen = self.seen(&asked);
         asked.floor = self.floors.get(&number(asked.target)).copied().unwrap_or(0);
+        asked.sent_before = self.sent.get(&write_key(&asked)).copied().unwrap_or(0);
+        asked
+    }
+
+    pub(crate) fn ask(&mut self, id: u64, asked: Asked) {
+        let asked = self.complete(asked);
+        if !asked.pdu.is_read() {
+            *self.writes.entry(write_key(&asked)).or_default() += 1;
+        }
         if let Some(range) = asked.pdu.range().filter(|_| asked.max_age > 0) {
             self.own.note_aged(number(asked.target), &range);
         }
@@ -163,10 +177,14 @@ impl Invariants {
         if pdu.is_read() {
             return Ok(());
         }
-        let times = self.sent.entry((unit, pdu.bytes().to_vec())).or_default();
+        let key = (unit, pdu.bytes().to_vec());
+        let asked = self.writes.get(&key).copied().unwrap_or(0);
+        let times = self.sent.entry(key).or_default();
         *times += 1;
         let times = *times;
-        check(times == 1, || format!("the write {pdu:?} to unit {unit} went out {times} times"))?;
+        check(times <= asked, || {
+            format!("the write {pdu:?} to unit {unit} was asked for {asked} times and went out {times} times")
+        })?;
         check(wanted, || format!("no client waits for the write {pdu:?} to unit {unit}"))
     }
 
@@ -227,6 +245,29 @@ impl Invariants {
     }
 
     fn data(&mut self, id: u64, asked: &Asked, reply: &[u8], now: Now) -> Check {
+        self.is_true(id, asked, reply)?;
+        self.counters(id, asked, reply)?;
+        if !asked.pdu.is_read() && reply[0] & 0x80 == 0 {
+            self.raise_floors(asked);
+        }
+        let seen = self.view.units.iter().find(|seen| seen.id.get() == number(asked.target));
+        let held = |seen: &UnitView| {
+            let range = asked.pdu.range()?;
+            seen.snapshot.answer(&range, Duration::from_nanos(asked.max_age), asked.listener, now)
+        };
+        let published = seen.is_some_and(|seen| {
+            seen.last_good == Some(now.instant) || held(seen).is_some_and(|held| held == reply)
+        });
+        // An exception of a server in front of the unit is no sign of the unit.
+        let is_unreached = matches!(reply, [function, 0x0A | 0x0B] if function & 0x80 != 0);
+        // A unit that a reload has taken away is not in the view any more.
+        check(published || is_unreached || self.is_gone(asked.target), || {
+            format!("the answer to {id} was not published before it was given")
+        })
+    }
+
+    /// The reply is what the unit gave for the request, in time, and not before a write that came before it.
+    pub(crate) fn is_true(&self, id: u64, asked: &Asked, reply: &[u8]) -> Check {
         let unit = number(asked.target);
         let empty = Vec::new();
         let log = self.executions.get(&unit).unwrap_or(&empty);
@@ -238,7 +279,8 @@ impl Invariants {
             })
         };
         let waits = |write: &&RequestPdu| {
-            let same = |other: &Asked| other.connection == asked.connection && other.pdu == **write;
+            let is_before = |other: &Asked| other.connection == asked.connection && other.at <= asked.at;
+            let same = |other: &Asked| is_before(other) && other.pdu == **write;
             self.asked.values().any(|other| same(other) && self.times_sent(other) == 0)
         };
         let overtaken = asked.behind.iter().find(waits);
@@ -263,24 +305,7 @@ impl Invariants {
                 None => format!("wrong: request {id} {asked:?} got {reply:02X?}"),
             });
         }
-        self.counters(id, asked, reply)?;
-        if !asked.pdu.is_read() && reply[0] & 0x80 == 0 {
-            self.raise_floors(asked);
-        }
-        let seen = self.view.units.iter().find(|seen| seen.id.get() == unit);
-        let held = |seen: &UnitView| {
-            let range = asked.pdu.range()?;
-            seen.snapshot.answer(&range, Duration::from_nanos(asked.max_age), asked.listener, now)
-        };
-        let published = seen.is_some_and(|seen| {
-            seen.last_good == Some(now.instant) || held(seen).is_some_and(|held| held == reply)
-        });
-        // An exception of a server in front of the unit is no sign of the unit.
-        let is_unreached = matches!(reply, [function, 0x0A | 0x0B] if function & 0x80 != 0);
-        // A unit that a reload has taken away is not in the view any more.
-        check(published || is_unreached || self.is_gone(asked.target), || {
-            format!("the answer to {id} was not published before it was given")
-        })
+        Ok(())
     }
 
     /// The counters in a reply show when they were read: whole, at one instant, young enough, and not before a write
@@ -336,7 +361,7 @@ impl Invariants {
     }
 
     fn times_sent(&self, asked: &Asked) -> u32 {
-        self.sent.get(&(number(asked.target), asked.pdu.bytes().to_vec())).copied().unwrap_or(0)
+        self.sent.get(&write_key(asked)).copied().unwrap_or(0) - asked.sent_before
     }
 
     /// A write was answered: reads asked from now on show it.
@@ -378,6 +403,10 @@ fn gives(
     }
     let part = table(asked).cut(&execution.reply.clone().into(), &table(wanted));
     part.is_some_and(|part| part[1..] == reply[1..])
+}
+
+fn write_key(asked: &Asked) -> (u8, Vec<u8>) {
+    (number(asked.target), asked.pdu.bytes().to_vec())
 }
 
 pub(crate) fn number(target: Target) -> u8 {

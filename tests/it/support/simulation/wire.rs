@@ -102,6 +102,12 @@ impl Wire {
         }
     }
 
+    /// What was sent is no frame: nothing with its bytes has a right CRC by chance.
+    pub(crate) fn spoil(&mut self, talk: usize) {
+        self.talks[talk].damaged = true;
+        self.bytes.values_mut().filter(|byte| byte.talk == Some(talk)).for_each(|byte| byte.damaged = true);
+    }
+
     /// Whether another transmission collided with this one.
     pub(crate) fn is_damaged(&self, talk: usize) -> bool {
         self.talks[talk].damaged
@@ -119,7 +125,8 @@ impl Wire {
         due.into_values().map(|byte| self.given.next(byte, is_damaged(byte))).collect()
     }
 
-    fn delivered_at(&self, at: Nanos) -> Nanos {
+    /// When the machine receives what was on the wire at this time.
+    pub(crate) fn delivered_at(&self, at: Nanos) -> Nanos {
         match self.delivery {
             Delivery::Bytewise => at,
             Delivery::Lumps(millis) => at.next_multiple_of(millis * MILLI),

@@ -17,6 +17,7 @@ use metergate::modbus::rtu;
 
 use super::FarEnd;
 use super::answers;
+use super::client_line::{ClientGateway, ClientLine, ClientListener, ClientTally};
 use super::invariants::{Asked, Check, Invariants, check};
 use super::polling;
 use super::record_log::{LimitedAnswers, RecordLog};
@@ -27,6 +28,7 @@ use super::unit::{Limits, VirtualUnit};
 use super::upstream::{Upstream, UpstreamFaults};
 use super::wire::{MILLI, Nanos, Wire, nanos};
 
+mod client;
 mod far_end;
 mod server;
 mod upheavals;
@@ -55,6 +57,13 @@ enum Input {
         connection: u64,
     },
     Upheaval(Upheaval),
+    /// The bus takes a request of the serial client, which came at this time.
+    Handed {
+        request: Request<u64>,
+        at: Nanos,
+    },
+    /// The serial client shows that it is served.
+    Proof,
     /// Nothing goes wrong any more.
     Calm,
     /// The line has had time to recover: what was ignored before is tried again.
@@ -64,6 +73,9 @@ enum Input {
     /// While the others are read without pause, a unit with a long gap is served, too. So many requests are left.
     Rush(u32),
 }
+
+/// Makes the gateway's end of a serial client's line.
+pub(crate) type NewGateway = fn(&ClientListener, Instant) -> Box<dyn ClientGateway>;
 
 pub(crate) struct World {
     line: Line<u64>,
@@ -89,6 +101,7 @@ pub(crate) struct World {
     wire: Wire,
     /// In place of the wire.
     upstream: Option<Upstream>,
+    client: Option<ClientLine>,
     units: BTreeMap<u8, VirtualUnit>,
     invariants: Invariants,
     record_log: RecordLog,
@@ -112,7 +125,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, far_end: FarEnd) -> Self {
+    pub(crate) fn new(seed: u64, far_end: FarEnd, client: Option<NewGateway>) -> Self {
         let mut rng = Rng::new(seed);
         let mut swarm = Swarm::new(&mut rng);
         let wire = wire(&swarm);
@@ -131,17 +144,17 @@ impl World {
         let alive = swarm.settings.units.iter().filter(|unit| !swarm.dead.contains(&unit.id.get()));
         let mut limited_rng = Rng::new(mix(mix(seed) + 2));
         let limited_writes = limited_writes(far_end, &ids, &mut limited_rng);
-        let trace = std::env::var_os("METERGATE_TRACE").is_some();
-        let mut trace = trace.then(|| vec![format!("{swarm:#?}")]);
-        if let Some(trace) = &mut trace {
-            trace.push(format!("{upheavals:?} {customs:?} {limited_writes:?}"));
-        }
+        let is_traced = std::env::var_os("METERGATE_TRACE").is_some();
+        let trace = || vec![format!("{swarm:#?}"), format!("{upheavals:?} {customs:?} {limited_writes:?}")];
+        let trace = is_traced.then(trace);
         let unit = |settings: &UnitSettings| {
             let id = settings.id.get();
             let rate = limited_writes.units.get(&id).copied();
             let limits = rate.map(|rate| Limits { rate, rng: Rng::new(mix(mix(seed) + 3 + u64::from(id))) });
             (id, VirtualUnit::new(id, settings.polling.mirrored).with_limits(limits))
         };
+        let (base, client_seed) = (Instant::now(), mix(mix(seed) + 2000));
+        let client = client.map(|new| ClientLine::new(client_seed, ids.clone(), base, new));
         let mut world = Self {
             settings: swarm.settings.clone(),
             upheavals,
@@ -149,7 +162,7 @@ impl World {
             own_rng,
             limited_rng,
             line: Line::new(swarm.settings.clone()),
-            base: Instant::now(),
+            base,
             now: 0,
             slept: 0,
             events: BTreeMap::new(),
@@ -157,6 +170,7 @@ impl World {
             scheduled: 0,
             wire,
             upstream,
+            client,
             units: alive.map(unit).collect(),
             invariants: Invariants::new(&swarm.settings),
             record_log: RecordLog::default(),
@@ -206,8 +220,10 @@ impl World {
     }
 
     /// Runs to the end: traffic with faults, then calm, then proof that the line came back by itself.
-    pub(crate) fn run(mut self) -> Result<LimitedAnswers, String> {
-        let result = self.run_to_the_end().map(|()| self.record_log.limited_answers());
+    pub(crate) fn run(mut self) -> Result<(LimitedAnswers, ClientTally), String> {
+        let result = self.run_to_the_end();
+        let tally = self.client.as_ref().map(|client| client.tally).unwrap_or_default();
+        let result = result.map(|()| (self.record_log.limited_answers(), tally));
         result.map_err(|fault| {
             let trace = self.trace.unwrap_or_default().join("\n");
             format!("at {:?}: {fault}\n{trace}", Duration::from_nanos(self.now))
@@ -222,10 +238,14 @@ impl World {
             let bytes = self.next_delivery().map(|at| at.max(self.stalled_until));
             let timer = self.line.poll_timeout().map(|at| self.nanos(at).max(self.stalled_until));
             let input = self.inputs.keys().next().map(|key| key.0.max(self.stalled_until));
+            let client = self.next_client();
             check(timer.is_some() || self.invariants.asked.is_empty(), || {
                 "requests wait, and no timer".into()
             })?;
-            let Some(next) = [event, bytes, timer, input].into_iter().flatten().min() else { break };
+            let of_client = client.map(|(at, _)| at);
+            let Some(next) = [event, of_client, bytes, timer, input].into_iter().flatten().min() else {
+                break;
+            };
             if next > self.now {
                 if self.now >= self.stalled_until {
                     self.invariants.nothing_overdue(self.now)?;
@@ -240,9 +260,12 @@ impl World {
             let due = |at: Option<Nanos>| at.is_some_and(|at| at <= self.now);
             if due(event) {
                 self.next_event();
+            } else if let Some((_, first)) = client.filter(|_| due(of_client)) {
+                self.advance_client(first)?;
             } else if due(bytes) {
                 self.deliver()?;
             } else if due(timer) {
+                self.drop_superseded()?;
                 let now = self.present();
                 self.line.handle_timeout(now);
                 self.outputs()?;
@@ -254,12 +277,15 @@ impl World {
         check(self.invariants.view.waiting == 0, || {
             "the view shows waiting requests without clients".into()
         })?;
+        self.client_writes_are_recorded()?;
         self.port(PortEvent::Lost)?;
         self.record_log.complete(&self.invariants.view)
     }
 
     fn is_over(&self) -> bool {
-        self.inputs.is_empty() && self.events.is_empty() && self.invariants.asked.is_empty()
+        let is_client_done = self.client.as_ref().is_none_or(ClientLine::is_over);
+        let is_empty = self.inputs.is_empty() && self.events.is_empty();
+        is_empty && is_client_done && self.invariants.asked.is_empty()
     }
 
     fn next_event(&mut self) {
@@ -288,6 +314,11 @@ impl World {
             Some((_, Input::Port(event))) => self.port(event),
             Some((_, Input::Close { connection })) => self.close(connection),
             Some((_, Input::Upheaval(upheaval))) => self.upheaval(upheaval),
+            Some((_, Input::Handed { request, at })) => self.take_handed(request, at),
+            Some((_, Input::Proof)) => {
+                self.prove_client();
+                Ok(())
+            }
             Some((_, Input::Calm)) => {
                 self.note(|| "calm".into());
                 self.swarm.faults = Faults::default();
@@ -305,6 +336,9 @@ impl World {
                 self.try_all()
             }
             Some((_, Input::Burst)) => {
+                if self.client.is_some() {
+                    self.plan(self.now + 70_000 * MILLI, Input::Proof);
+                }
                 if self.customs.long_gap {
                     self.plan(self.now + 60_000 * MILLI, Input::Rush(RUSH));
                 }
@@ -543,6 +577,7 @@ impl World {
             floor: 0,
             seen: 0,
             behind: Vec::new(),
+            sent_before: 0,
             must_succeed,
         };
         let at_hand = self.invariants.at_hand(&asked, self.present());
@@ -584,6 +619,9 @@ impl World {
                     if view.port != PortState::Open {
                         self.invariants.own.interrupted();
                     }
+                    if let Some(client) = &mut self.client {
+                        client.gateway.publish(&view);
+                    }
                     self.invariants.view = Arc::unwrap_or_clone(view);
                 }
                 Output::Event(_) => {}
@@ -598,6 +636,7 @@ impl World {
                 Output::Reply { to, answer } => {
                     self.note(|| format!("answers {to}: {answer:?}"));
                     self.invariants.reply(to, &answer, self.present())?;
+                    self.client_is_answered(to, answer)?;
                 }
             }
             count += 1;

@@ -23,6 +23,7 @@ impl World {
         let unit = adu[0];
         let pdu = RequestPdu::decode(adu.slice(1..adu.len() - 2)).map_err(|code| format!("sent: {code}"))?;
         self.silence_was_kept(unit)?;
+        self.client_waits_for(unit, &pdu, self.now + self.wire.time(adu.len()))?;
         self.invariants.transmit(unit, &pdu, self.wire.time(adu.len()), self.now)?;
         let talk = self.wire.talk(self.now, adu, false, &mut self.rng);
         if self.swarm.echoes {

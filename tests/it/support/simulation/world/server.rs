@@ -30,6 +30,7 @@ impl World {
         let unit = decoded.unit;
         let pdu = RequestPdu::decode(decoded.pdu).map_err(|code| format!("sent: {code}"))?;
         self.pauses_were_kept(unit)?;
+        self.client_waits_for(unit, &pdu, self.now)?;
         self.invariants.transmit(unit, &pdu, 0, self.now)?;
         self.last_frame = Some(self.now);
         if unit == 0 {

@@ -102,6 +102,7 @@ impl World {
         }
         let now = self.present();
         self.line.handle_settings(settings, port, now);
+        self.reload_client();
         self.outputs()
     }
 
@@ -117,6 +118,7 @@ impl World {
         }
         self.invariants.restart(&self.settings, self.now);
         self.record_log.restart();
+        self.restart_client();
         for connection in &mut self.connections {
             *connection += 1_000_000;
         }
