@@ -115,6 +115,8 @@ impl BrokerMetrics {
     pub(super) fn note_stopped(&self) {
         let mut inner = self.lock();
         inner.link = Link::NotTried;
+        // It may be another broker's, or another password's.
+        inner.last_error = None;
         inner.rate = None;
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::plan::{Plan, PlannedBlock, PlannedUnit};
 use super::readings::{Decoded, Part, decode, parts};
 use super::sink::{Age, Clocks, Json, Moment, Sink, Sparkplug};
-use crate::line::{Now, UnitView};
+use crate::line::{Now, UnitId, UnitView};
 use crate::meter::{Point, Profile};
 use crate::mqtt::{Outbox, SparkplugOutbox, WallClock};
 use crate::status::{Number, Published, PublishedUnit, UnitState};
@@ -26,7 +26,15 @@ struct Tracks {
 }
 
 /// The states of the units of a bus, by the identifiers clients use, and when each began.
-type States = BTreeMap<u8, (UnitState, Now)>;
+type States = BTreeMap<u8, StateTrack>;
+
+/// Since when a meter is in a state.
+#[derive(Clone, Copy, Debug)]
+struct StateTrack {
+    meter: UnitId,
+    state: UnitState,
+    since: Now,
+}
 
 impl StateTracks {
     /// Records the states of all units, and forgets the units that are gone. Returns the clock by which times are told.
@@ -37,9 +45,10 @@ impl StateTracks {
             let known = before.get(bus.name());
             let track = |unit: PublishedUnit<'_>| {
                 let state = unit.state();
-                let same =
-                    known.and_then(|known| known.get(&unit.alias)).filter(|(before, _)| *before == state);
-                (unit.alias, same.copied().unwrap_or((state, clocks.now)))
+                let meter = unit.settings.id;
+                let before = known.and_then(|known| known.get(&unit.alias)).copied();
+                let same = before.filter(|before| (before.meter, before.state) == (meter, state));
+                (unit.alias, same.unwrap_or(StateTrack { meter, state, since: clocks.now }))
             };
             tracks.states.insert(bus.name().to_owned(), bus.units().map(track).collect());
         }
@@ -51,8 +60,8 @@ impl StateTracks {
     /// When this state of a unit began; `None`: it has not been seen.
     fn since(&self, bus: &str, alias: u8, state: UnitState) -> Option<Now> {
         let tracks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (seen, since) = tracks.states.get(bus)?.get(&alias)?;
-        (*seen == state).then_some(*since)
+        let track = tracks.states.get(bus)?.get(&alias)?;
+        (track.state == state).then_some(track.since)
     }
 }
 
@@ -69,8 +78,8 @@ pub struct Publisher {
 /// What was published of a unit, by the topic of its state.
 #[derive(Debug, Default)]
 struct UnitTrack {
-    /// And the clock by which it began.
-    state: Option<(UnitState, WallClock)>,
+    /// And when it began.
+    state: Option<(UnitState, SystemTime)>,
     /// Readings begun before this are from before an outage.
     valid_from: Option<Instant>,
     blocks: BTreeMap<Arc<str>, BlockTrack>,
@@ -231,7 +240,8 @@ impl UnitTrack {
         present: &Present,
         sink: &impl Sink,
     ) {
-        let before = self.state.replace((state, present.clock));
+        let since = present.clock.time_at(since);
+        let before = self.state.replace((state, since));
         if before == self.state {
             return;
         }
@@ -244,7 +254,7 @@ impl UnitTrack {
                 block.values.clear();
             }
         }
-        sink.put_state(planned, state, present.clock.time_at(since));
+        sink.put_state(planned, state, since);
     }
 
     fn publish_block(

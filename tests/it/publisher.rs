@@ -620,7 +620,11 @@ fn another_meter_by_the_same_identifier_has_no_values_of_the_one_before() {
     site.publisher.replace_plan(Arc::new(plan(&replaced, &text)));
     change_unit(&mut replaced, 0, 3, |unit| unit.state = UnitState::Online);
     site.published = replaced;
-    assert_eq!(site.readings(12), []);
+    let messages = site.publish(12);
+    let states: Vec<_> = messages.iter().filter(|one| one.topic.ends_with("/1/state")).map(content).collect();
+    assert_eq!(states.len(), 1);
+    assert_eq!((&states[0]["state"], seconds_of(&states[0]["since"])), (&json!("online"), 12), "its own");
+    assert_eq!(messages.iter().filter(|message| message.topic.ends_with("/floats")).count(), 0);
     let begun = site.at(13);
     read(&mut site.published, (0, 3), FLOATS, &float(real_power(), 7.5), begun, 1);
     change_unit(&mut site.published, 0, 3, |unit| unit.measured = [FLOATS].into());
