@@ -9,12 +9,14 @@ use nix::libc;
 use nix::unistd::{AccessFlags, access};
 
 use super::access;
+use super::address_holder::stranger_at;
 use super::args::{Check, Units};
 use super::budget;
 use super::command_error::CommandError;
 use super::exit::Exit;
 use super::{mqtt_volume, output, service_user};
 use crate::config::{self, Bus, Config, Severity};
+use crate::gateway::AddressKey;
 use crate::serial::PortDevice;
 
 /// With whose eyes files are seen.
@@ -93,6 +95,7 @@ fn remark(path: &Path, config: &Config, eyes: &Eyes) {
         }
     }
     remark_serial_clients(config, &say);
+    remark_addresses(config, &say);
     let files = [
         (
             "audit.file",
@@ -193,6 +196,29 @@ fn remark_device(bus: &Bus, say: impl Fn(&str, &str)) {
                  behind {server}, which makes packets and frames of its own; times on the wire are estimates"
             ),
         ),
+    }
+}
+
+/// Addresses that another program has.
+fn remark_addresses(config: &Config, say: &impl Fn(&str, &str)) {
+    let ends = "`run` ends with exit code 4";
+    let listeners = config.listeners.iter().enumerate().filter_map(|(index, listener)| {
+        Some((AddressKey::Listener(index), listener.settings.at.tcp()?, ends))
+    });
+    let status = config.status.as_ref().map(|status| {
+        let consequence = if status.given { ends } else { "there is no status page" };
+        (AddressKey::Status, status.settings.address, consequence)
+    });
+    for (key, address, consequence) in listeners.chain(status) {
+        let Some(stranger) = stranger_at(address) else { continue };
+        let port = address.port();
+        say(
+            "warning",
+            &format!(
+                "{key}: {stranger} listens there already, and as long as it does {consequence}; `sudo ss -ltnp \
+                 'sport = :{port}'` shows it, or choose another address than {address}"
+            ),
+        );
     }
 }
 

@@ -22,7 +22,7 @@ use crate::config::section::{Bus, File, Listener, Status, StatusPage, Unit};
 use crate::config::value::{Address, Device, ProfileName, UnitIds};
 use crate::config::{Config, Loaded};
 use crate::document::{Count, Duration, Name};
-use crate::gateway::Gateway;
+use crate::gateway::{AddressKey, Gateway};
 use crate::serial::PortDevice;
 use crate::simulator::ChainSettings;
 
@@ -43,7 +43,10 @@ pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
     let gateway = match Gateway::start(&loaded.config) {
         Ok(gateway) => gateway,
         Err(error) => {
-            output::complain(&error.to_string());
+            output::complain(&error.describe(|key| match key {
+                AddressKey::Listener(_) => "--listen".to_owned(),
+                AddressKey::Status => "--status".to_owned(),
+            }));
             return exit_of(&error);
         }
     };

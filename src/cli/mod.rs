@@ -4,6 +4,7 @@
 
 mod access;
 pub mod activity;
+mod address_holder;
 pub mod args;
 pub mod budget;
 pub mod capture;

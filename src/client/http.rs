@@ -183,7 +183,7 @@ fn check_exposure(address: SocketAddr, trusted: &BTreeSet<u32>) -> Result<(), Ht
             format!("the user with the id {found}")
         };
         let why = format!(
-            "{found} listens there, who is neither root, you nor the service's user; `ss -ltnp` shows the program"
+            "{found} listens there, who is neither root, you nor the service's user; `sudo ss -ltnp` shows the program"
         );
         return Err(HttpFailure::Withheld(why));
     }

@@ -14,5 +14,6 @@ pub use failure::Failure;
 pub use http::{HttpFailure, PageServer, Response};
 pub use modbus_client::Client;
 pub use serial::{SerialClient, SerialSettings};
+pub use socket_owner::{ListeningSocket, listening_sockets};
 pub use survey::Survey;
 pub use tcp::TcpClient;

@@ -2,12 +2,12 @@
 //!
 //! Owns the retries while an old listener closes. It never closes one itself.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::StartError;
 use crate::server::{Families, listener};
 
 /// An address and the address families a socket there accepts.
@@ -52,13 +52,13 @@ pub(super) fn collide(one: impl Into<BindAddress>, other: impl Into<BindAddress>
 }
 
 /// Binds an address, without retries.
-pub(super) fn bind(address: impl Into<BindAddress>) -> Result<TcpListener, StartError> {
+pub(super) fn bind(address: impl Into<BindAddress>) -> io::Result<TcpListener> {
     let BindAddress { address, families } = address.into();
-    listener::bind_for(address, families).map_err(|error| StartError::Bind { address, error })
+    listener::bind_for(address, families)
 }
 
 /// Binds an address, with retries while its old listener closes.
-pub(super) async fn bind_with_retries(address: impl Into<BindAddress>) -> Result<TcpListener, StartError> {
+pub(super) async fn bind_with_retries(address: impl Into<BindAddress>) -> io::Result<TcpListener> {
     let address = address.into();
     let mut bound = bind(address);
     for _ in 0..REBIND_RETRIES {

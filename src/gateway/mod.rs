@@ -46,6 +46,8 @@ mod status_page;
 pub enum StartError {
     /// An address cannot be listened on.
     Bind {
+        /// Whose address it is.
+        key: AddressKey,
         /// The address as configured.
         address: SocketAddr,
         /// The system's error.
@@ -65,32 +67,57 @@ pub enum StartError {
     },
 }
 
-impl fmt::Display for StartError {
+/// The key of the configuration that names an address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressKey {
+    /// That of a listener, by its place in the file.
+    Listener(usize),
+    /// That of the status page.
+    Status,
+}
+
+impl fmt::Display for AddressKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (address, error) = match self {
-            Self::Bind { address, error } => (address, error),
+        match self {
+            Self::Listener(index) => write!(f, "listeners[{index}].address"),
+            Self::Status => f.write_str("status.address"),
+        }
+    }
+}
+
+impl StartError {
+    /// In words; `named`: how the user knows the key of an address.
+    #[must_use]
+    pub fn describe(&self, named: impl Fn(AddressKey) -> String) -> String {
+        let (key, address, error) = match self {
+            Self::Bind { key, address, error } => (*key, address, error),
             Self::Audit { file, error } => {
                 let file = file.display();
-                return write!(
-                    f,
+                return format!(
                     "cannot open the audit file {file}: {error}; its directory must exist and be writable"
                 );
             }
             Self::Thread { error } => {
-                return write!(f, "cannot start the thread of the status page: {error}");
+                return format!("cannot start the thread of the status page: {error}");
             }
         };
-        write!(f, "cannot listen on {address}: {error}")?;
         let remedy = if error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 {
-            "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
+            "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE".to_owned()
         } else if error.kind() == io::ErrorKind::AddrInUse {
-            "; another program listens there already, `ss -ltnp` shows which"
+            let port = address.port();
+            format!("; another program listens there already, `sudo ss -ltnp 'sport = :{port}'` shows which")
         } else if error.kind() == io::ErrorKind::AddrNotAvailable {
-            "; this machine has no such address, 0.0.0.0 stands for all of its addresses"
+            "; this machine has no such address, 0.0.0.0 stands for all of its addresses".to_owned()
         } else {
-            ""
+            String::new()
         };
-        f.write_str(remedy)
+        format!("cannot listen on {address} ({}): {error}{remedy}", named(key))
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.describe(|key| format!("`{key}`")))
     }
 }
 
@@ -136,8 +163,9 @@ impl Gateway {
         let bound: Vec<TcpListener> = config
             .listeners
             .iter()
-            .filter_map(|listener| bind_address(listener, config))
-            .map(bind)
+            .enumerate()
+            .filter_map(|(index, listener)| Some((index, bind_address(listener, config)?)))
+            .map(|(index, wanted)| bind(wanted).map_err(|error| refused(index, wanted, error)))
             .collect::<Result<_, _>>()?;
         let socket = status_page::bind_page(config)?;
         let started = Instant::now();
@@ -502,14 +530,14 @@ impl Gateway {
     /// Binds sockets for the new listeners; `None` for those that run already. Binds all or none.
     async fn bind_new(&mut self, config: &Config) -> Result<Vec<Option<TcpListener>>, StartError> {
         let mut sockets = Vec::new();
-        for listener in &config.listeners {
+        for (index, listener) in config.listeners.iter().enumerate() {
             let wanted = bind_address(listener, config);
             let Some(wanted) = wanted.filter(|wanted| self.bound_listener(*wanted).is_none()) else {
                 sockets.push(None);
                 continue;
             };
             let socket = match bind(wanted) {
-                Err(StartError::Bind { error, .. }) if error.kind() == io::ErrorKind::AddrInUse => {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                     self.bind_in_place_of(wanted, config).await
                 }
                 bound => bound,
@@ -520,7 +548,7 @@ impl Gateway {
                     // Some of these may have the addresses of displaced listeners.
                     drop(sockets);
                     self.restart_displaced().await;
-                    return Err(error);
+                    return Err(refused(index, wanted, error));
                 }
             }
         }
@@ -530,11 +558,7 @@ impl Gateway {
 
     /// Binds `wanted` after closing colliding listeners that `config` no longer has, as when 0.0.0.0 becomes one
     /// address of this machine.
-    async fn bind_in_place_of(
-        &mut self,
-        wanted: BindAddress,
-        config: &Config,
-    ) -> Result<TcpListener, StartError> {
+    async fn bind_in_place_of(&mut self, wanted: BindAddress, config: &Config) -> io::Result<TcpListener> {
         let (in_the_way, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.listeners)
             .into_iter()
             .partition(|running| collide(running.endpoint(), wanted) && !has_listener(config, running));
@@ -560,7 +584,10 @@ impl Gateway {
                     let again = RunningListener::start_with(socket, closed.configured_endpoint(), state);
                     self.listeners.push(again);
                 }
-                Err(error) => error!("{error}; the listener there is gone, reload to try again"),
+                Err(error) => {
+                    let address = endpoint.address;
+                    error!("cannot listen on {address} again: {error}; reload to try again");
+                }
             }
             self.retired.extend(self.displaced.pop().map(|listener| listener.task));
         }
@@ -626,6 +653,11 @@ fn has_listener(config: &Config, running: &RunningListener) -> bool {
 fn has_serial_client(config: &Config, running: &RunningSerialClient) -> bool {
     let ports = config.listeners.iter().filter_map(|listener| listener.settings.at.serial());
     ports.into_iter().any(|port| port.device == running.device)
+}
+
+/// A listener cannot be bound.
+fn refused(index: usize, wanted: BindAddress, error: io::Error) -> StartError {
+    StartError::Bind { key: AddressKey::Listener(index), address: wanted.address, error }
 }
 
 /// Where a listener for TCP is bound.

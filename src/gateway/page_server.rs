@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{StartError, bind, join};
+use super::{AddressKey, StartError, bind, join};
 use crate::config::StatusSettings;
 use crate::runtime::BackgroundRuntime;
 use crate::web;
@@ -51,7 +51,7 @@ impl PageServer {
                 Some(socket) => socket,
                 None => {
                     published.store(None);
-                    let Some(socket) = stopped.run_until_cancelled(retry(|| bind(wanted.address))).await
+                    let Some(socket) = stopped.run_until_cancelled(retry(|| bind_page(wanted.address))).await
                     else {
                         return;
                     };
@@ -87,6 +87,14 @@ impl PageServer {
         join(&mut self.task, "status page").await;
         self.address.load().as_deref().copied()
     }
+}
+
+/// Binds the address of the page.
+///
+/// # Errors
+/// That of the system, with the address.
+pub(super) fn bind_page(address: SocketAddr) -> Result<TcpListener, StartError> {
+    bind(address).map_err(|error| StartError::Bind { key: AddressKey::Status, address, error })
 }
 
 fn announce(address: SocketAddr, settings: &StatusSettings) {
@@ -150,7 +158,11 @@ mod tests {
         let address = SocketAddr::from(([127, 0, 0, 1], 8502));
         let is_taken = Cell::new(true);
         let bound = retry(|| {
-            let error = || StartError::Bind { address, error: io::ErrorKind::AddrInUse.into() };
+            let error = || StartError::Bind {
+                key: AddressKey::Status,
+                address,
+                error: io::ErrorKind::AddrInUse.into(),
+            };
             if is_taken.get() { Err(error()) } else { Ok(address) }
         });
         tokio::pin!(bound);
@@ -161,7 +173,7 @@ mod tests {
         advance(2 * short).await;
         assert_eq!(timeout(Duration::ZERO, bound).await.expect("the sixth period is over"), address);
         let logged = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
-        let expected = format!("no status page: cannot listen on {address}: ");
+        let expected = format!("no status page: cannot listen on {address} (`status.address`): ");
         assert_eq!((logged.lines().count(), logged.matches(&expected).count()), (1, 1), "{logged}");
         assert!(logged.contains(" WARN ") && logged.ends_with("; retrying every 10s\n"), "{logged}");
     }

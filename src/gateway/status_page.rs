@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::event_log::{EventLog, EventSampler};
-use super::page_server::PageServer;
-use super::{StartError, bind, bind_with_retries, collide, join};
+use super::page_server::{self, PageServer};
+use super::{AddressKey, StartError, bind_with_retries, collide, join};
 use crate::config::StatusSettings;
 use crate::config::{self, Config};
 use crate::line::BusId;
@@ -125,7 +125,7 @@ impl StatusPage {
         }
         match bind_page(config) {
             // Our own server has it, as when 127.0.0.1 becomes 0.0.0.0.
-            Err(StartError::Bind { address, error })
+            Err(StartError::Bind { address, error, .. })
                 if error.kind() == io::ErrorKind::AddrInUse
                     && self.address().is_some_and(|served| collide(served, address)) =>
             {
@@ -161,7 +161,7 @@ impl StatusPage {
             {
                 Ok(socket) => Some(socket),
                 Err(error) => {
-                    warn_if_default(wanted, &error);
+                    warn_if_default(wanted, &StartError::Bind { key: AddressKey::Status, address, error });
                     None
                 }
             },
@@ -197,7 +197,7 @@ impl StatusPage {
 /// When the configuration names the address and it cannot be bound.
 pub(super) fn bind_page(config: &Config) -> Result<Option<TcpListener>, StartError> {
     let Some(status) = &config.status else { return Ok(None) };
-    match bind(status.settings.address) {
+    match page_server::bind_page(status.settings.address) {
         Ok(socket) => Ok(Some(socket)),
         Err(error) if status.given => Err(error),
         Err(error) => {

@@ -76,7 +76,7 @@ fn read_power_of(unit: u8, address: SocketAddr) -> Result<f32, u8> {
 #[test]
 fn check_is_short_shows_the_resolved_configuration_where_it_is_wanted_and_opens_nothing() {
     let folder = folder("good");
-    // The address is taken: only a program that opens it would notice.
+    // The address is taken: a program that opens it would end.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let path = configuration(&folder, &taken.local_addr().unwrap().to_string());
     for arguments in [&["check", "--config"][..], &["check", "-c"], &["check"], &["check", "--effective"]] {
@@ -95,7 +95,7 @@ fn check_is_short_shows_the_resolved_configuration_where_it_is_wanted_and_opens_
             said.contains("note: bus line: unit 1 has no profile") && said.contains("add `profile: "),
             "{said}"
         );
-        assert_eq!(said.lines().count(), 2, "{said}");
+        assert!(said.contains("warning: listeners[0].address: ") && said.lines().count() == 3, "{said}");
     }
     let both = program().arg("check").arg(&path).arg("-c").arg(&path).output().unwrap();
     assert_eq!(both.status.code(), Some(2), "a file once");
@@ -258,10 +258,23 @@ fn a_taken_address_ends_run_and_demo_with_4() {
     let address = taken.local_addr().unwrap().to_string();
     let output = run("run", &configuration(&folder, &address));
     assert_eq!(output.status.code(), Some(4));
-    assert!(text(&output.stderr).contains(&format!("cannot listen on {address}")));
+    // `check` opens no port, and sees it all the same.
+    let path = configuration(&folder, &address);
+    let checked = run("check", &path);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+    let said = text(&checked.stderr);
+    let process = format!("(process {}) listens there already, and", std::process::id());
+    assert!(said.contains("warning: listeners[0].address: ") && said.contains(&process), "{said}");
+    let said = text(&output.stderr);
+    assert!(
+        said.contains(&format!("cannot listen on {address} (`listeners[0].address`): Address")),
+        "{said}"
+    );
+    let port = taken.local_addr().unwrap().port();
+    assert!(said.contains(&format!("`sudo ss -ltnp 'sport = :{port}'` shows which")), "{said}");
     let output = program().args(["demo", "--listen", &address]).output().unwrap();
     assert_eq!(output.status.code(), Some(4));
-    assert!(text(&output.stderr).contains(&format!("cannot listen on {address}")));
+    assert!(text(&output.stderr).contains(&format!("cannot listen on {address} (--listen): Address")));
     fs::remove_dir_all(folder).unwrap();
 }
 

@@ -460,7 +460,8 @@ fn a_taken_address_stops_only_who_asked_for_the_page() {
     let (status, said) = run(&config(&folder, &format!("status: {{address: '{address}'}}"))).exit();
     assert_eq!(status.code(), Some(4), "{said}");
     assert!(
-        said.contains(&format!("cannot listen on {address}")) && !said.contains("cannot open the port"),
+        said.contains(&format!("cannot listen on {address} (`status.address`)"))
+            && !said.contains("cannot open the port"),
         "{said}"
     );
     // Ours, or that of somebody else who runs on this machine: it is taken.
