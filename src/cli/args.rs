@@ -436,8 +436,8 @@ fn parse_baud_rate(text: &str) -> Result<NonZeroU32, String> {
     }
 }
 
-/// Highest unit identifier on a line.
-const UNIT_MAX: u8 = 247;
+/// The highest identifier on a line, as in the configuration: some devices have one that the standard reserves.
+const UNIT_MAX: u8 = settings::UnitId::MAX;
 
 const EXIT_CODES: &str = "\
 Exit status:
@@ -520,9 +520,10 @@ mod tests {
     fn units_are_lists_and_ranges_in_order_and_once_each() {
         let shown = |text: &str| text.parse::<Units>().map(|units| units.to_string());
         assert_eq!(shown("1-8"), Ok("1-8".to_owned()));
-        assert_eq!(shown("12,1,3-4, 2,247"), Ok("1-4,12,247".to_owned()));
+        assert_eq!(shown("12,1,3-4, 2,247-248"), Ok("1-4,12,247-248".to_owned()));
+        assert_eq!(shown("255"), Ok("255".to_owned()), "as in the configuration");
         assert_eq!(shown("7"), Ok("7".to_owned()));
-        for wrong in ["", "0", "248", "256", "3-1", "1,1", "1-3,2", "1-", "-1", "a", "1,,2"] {
+        for wrong in ["", "0", "256", "1-256", "3-1", "1,1", "1-3,2", "1-", "-1", "a", "1,,2"] {
             assert!(shown(wrong).is_err(), "{wrong}");
         }
     }

@@ -214,7 +214,7 @@ impl<const MIN: u32, const MAX: u32> Scalar for Real<MIN, MAX> {
 
 scalar!([const MIN: u32, const MAX: u32] Real<MIN, MAX>);
 
-/// Highest unit identifier on a line.
-const UNIT_MAX: u8 = 247;
+/// The highest identifier on a line; those above 247 are reserved, and some devices have one all the same.
+const UNIT_MAX: u8 = 255;
 /// Latest and longest fault, in milliseconds.
 const WEEK: u64 = 7 * 24 * 60 * 60 * 1000;

@@ -29,7 +29,7 @@ pub struct ChainSettings {
 /// One meter and the service it is wired to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeterSettings {
-    /// Unit identifier, 1 to 247.
+    /// Unit identifier, 1 to 255.
     pub unit: u8,
     /// Its display name.
     pub name: Option<String>,

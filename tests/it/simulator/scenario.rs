@@ -156,7 +156,7 @@ fn values_at_the_edge_are_taken_and_beyond_it_refused() {
         assert!(!meter(bad), "{bad}");
     }
     let id = |id: &str| parse(&format!("meters: [{{id: {id}}}]\n"), "s.yaml").is_ok();
-    assert!(id("1-247") && !id("0") && !id("248") && !id("3-2"));
+    assert!(id("1-247") && id("248-255") && !id("0") && !id("256") && !id("3-2"));
     assert!(!id("1-2, name: Two"), "a name is of one meter");
 }
 
