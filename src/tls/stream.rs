@@ -26,14 +26,14 @@ pub struct TlsStream {
 /// The receiving half.
 #[derive(Debug)]
 pub struct TlsReader {
-    half: ReadHalf<server::TlsStream<SharedSocket>>,
+    half: ReadHalf<TlsStream>,
     socket: Arc<TcpStream>,
 }
 
 /// The sending half. What it has accepted is with the kernel.
 #[derive(Debug)]
 pub struct TlsWriter {
-    half: WriteHalf<server::TlsStream<SharedSocket>>,
+    half: WriteHalf<TlsStream>,
     /// Bytes that are encrypted, and not yet all with the kernel.
     encrypted: usize,
 }
@@ -75,7 +75,7 @@ pub async fn accept(
 /// The two halves of a connection.
 #[must_use]
 pub fn split(stream: TlsStream) -> (TlsReader, TlsWriter) {
-    let TlsStream { stream, socket } = stream;
+    let socket = Arc::clone(&stream.socket);
     let (reader, writer) = tokio::io::split(stream);
     (TlsReader { half: reader, socket }, TlsWriter { half: writer, encrypted: 0 })
 }
@@ -89,12 +89,21 @@ impl TlsStream {
 }
 
 impl AsyncRead for TlsStream {
+    /// Also sends what the client's records call for, such as the warning to one that asks for renegotiation: it would
+    /// wait for the next reply otherwise.
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if self.stream.get_ref().1.wants_write()
+            && let Poll::Ready(Err(error)) = Pin::new(&mut self.stream).poll_flush(context)
+        {
+            // What was read first is more telling.
+            return if matches!(read, Poll::Ready(_)) { read } else { Poll::Ready(Err(error)) };
+        }
+        read
     }
 }
 
