@@ -309,10 +309,10 @@ fn state(unit: &UnitReport) -> String {
     let name = unit.name.as_ref().map(|name| format!("{name}, ")).unwrap_or_default();
     let state = unit.state.title();
     let time = unit.answer_time_ms.map(|time| format!(" in {time:.1} ms")).unwrap_or_default();
-    let verdict = if unit.answers && unit.findings.is_empty() { ", all well" } else { "" };
     if unit.asked == 0 {
-        return format!("{name}{state}: not asked{verdict}");
+        return format!("{name}{state}: no request was sent to it in this time");
     }
+    let verdict = if unit.answers && unit.findings.is_empty() { ", all well" } else { "" };
     format!("{name}{state}: {} of {} answered{time}{verdict}", unit.answered, unit.asked)
 }
 

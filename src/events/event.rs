@@ -56,7 +56,7 @@ pub enum EventKind {
     PortLost,
     /// No unit of a line answered.
     LineSilent,
-    /// Bytes arrived on a line without pause.
+    /// Bytes of no answer filled most of a line's time.
     LineOccupied,
     /// There was no connection to a broker.
     BrokerLost,

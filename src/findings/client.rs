@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::finding::{Finding, Kind, Severity};
+use super::format::duration;
 use super::remedy::Remedy;
 use crate::endpoint::{ClientAddress, Endpoint};
 use crate::modbus::AduFraming;
@@ -37,7 +38,7 @@ pub fn misframed(
 pub fn certificate(server: &str, expires: SystemTime, now: SystemTime, at: Instant) -> Option<Finding> {
     let (severity, state) = match expires.duration_since(now) {
         Ok(left) if left > RENEWAL => return None,
-        Ok(left) => (Severity::Warning, format!("expires in {} days", left.as_secs() / (24 * 60 * 60))),
+        Ok(left) => (Severity::Warning, format!("expires in {}", duration(left))),
         Err(_) => (Severity::Fault, "has expired: no client accepts it".to_owned()),
     };
     let what = format!("The certificate of the {server} {state}");
@@ -54,6 +55,8 @@ pub fn audit_incomplete(
     at: Instant,
 ) -> Option<Finding> {
     let shown = file.display();
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder.display();
     let missing = match lost {
         0 => "no write is missing yet".to_owned(),
         1 => "1 write is missing there".to_owned(),
@@ -65,7 +68,10 @@ pub fn audit_incomplete(
             format!("The audit file {shown} is not written: {why}; {missing}"),
             since,
             Remedy::steps([
-                format!("make room, or mend the disk (`df -h {shown}`)"),
+                format!(
+                    "look at its directory and disk: whether it is there and can be written (`ls -ld {folder}`), and \
+                     has room (`df -h {folder}`)"
+                ),
                 format!("{IN_THE_LOG} (`journalctl -u metergate`)"),
             ])
             .with_context("Writes are carried out all the same"),

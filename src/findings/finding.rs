@@ -72,7 +72,7 @@ pub enum Severity {
 pub enum Kind {
     /// The port is not open.
     PortClosed,
-    /// Bytes arrive without pause.
+    /// Bytes of no answer fill most of the line's time.
     LineOccupied,
     /// No unit of the line answers.
     LineSilent,

@@ -46,24 +46,35 @@ fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
     }
     let ever = evidence.now.units.iter().filter_map(|unit| unit.last_good).max();
     let at = match evidence.settings.protocol {
-        Protocol::Rtu(framing) => format!(" at {framing}"),
+        Protocol::Rtu(framing) => format!(", at {framing}"),
         Protocol::Tcp => String::new(),
     };
     let since = ever.map(|last| super::format::duration(evidence.at.saturating_duration_since(last)));
     let what = match (evidence.now.units.len(), &since) {
-        (1, None) => format!("The only unit has never answered{at}"),
+        (1, None) => format!("The only unit has not answered since the start{at}"),
         (1, Some(since)) => format!("The only unit has not answered for {since}"),
-        (count, None) => format!("None of the {count} units has ever answered{at}"),
+        (count, None) => format!("None of the {count} units has answered since the start{at}"),
         (count, Some(since)) => format!("None of the {count} units has answered for {since}"),
     };
-    let remedy =
+    let mut remedy =
         if since.is_none() { remedies::never_answered(evidence) } else { remedies::answered_once(evidence) };
+    let strays = match evidence.settings.protocol {
+        Protocol::Rtu(_) => evidence.line_trouble(LineTrouble::Noise),
+        Protocol::Tcp => None,
+    };
+    let what = match strays.filter(|strays| strays.count >= strays.transactions * BYTES_OF_ANSWERS) {
+        Some(TroubleCount { count, transactions, .. }) => {
+            remedy.steps.insert(0, remedies::UNFRAMED_ANSWERS.into());
+            format!("{what}; {count} bytes that form no frame came, over {transactions} requests")
+        }
+        None => what,
+    };
     Some(Finding::new(Severity::Fault, Kind::LineSilent, None, what, remedy, evidence.at))
 }
 
 fn occupied(evidence: &Evidence<'_>) -> Option<Finding> {
     (evidence.now.port == PortState::Occupied).then(|| {
-        let what = "Bytes arrive without pause, so nothing is sent";
+        let what = "Bytes of no answer fill more than half of the line's time, so nothing is sent";
         finding(evidence, Severity::Fault, Kind::LineOccupied, what.to_owned(), OCCUPIED)
     })
 }
@@ -71,7 +82,9 @@ fn occupied(evidence: &Evidence<'_>) -> Option<Finding> {
 fn faulty_characters(evidence: &Evidence<'_>) -> Option<Finding> {
     let counted = evidence.faulty_characters?;
     let what = format!("The driver counts faulty characters: {counted}");
-    Some(finding(evidence, Severity::Warning, Kind::FaultyCharacters, what, FAULTY_CHARACTERS))
+    let answers = evidence.now.units.iter().any(|unit| evidence.now.availability(unit.id).is_answering());
+    let remedy = if answers { FAULTY_CHARACTERS_OF_SOME } else { FAULTY_CHARACTERS };
+    Some(finding(evidence, Severity::Warning, Kind::FaultyCharacters, what, remedy))
 }
 
 /// Damaged or cut answers from meters all over the line, or bytes that belong to no answer.
@@ -264,6 +277,10 @@ const OCCUPIED: &str = "Look for a device that sends by itself, such as a meter 
 const FAULTY_CHARACTERS: &str = "Check baud rate and parity against the meters' menus, then termination (120 ohms \
     at both ends), the ground wire, and cables beside motors or inverters";
 
+const FAULTY_CHARACTERS_OF_SOME: &str = "Meters answer, so the line's baud rate and parity are right. Check termination (120 \
+    ohms at both ends), bias, the ground wire, cables beside motors or inverters, and the rate and parity of each meter that \
+    does not answer";
+
 const NOISE: &str = "Check termination (120 ohms at both ends only), bias, the shield earthed at one place, and \
     cables beside motors or inverters";
 
@@ -276,8 +293,8 @@ const ECHO_OFF: &str = "Set `echo: auto`. After each start, until two reads have
 const ECHO_ON: &str = "Set `echo: auto`. After each start, until two reads have shown that there is no echo, the gateway \
     takes the answer to a write for it, and reports the write as unanswered";
 
-const COLLISION: &str = "Something else sends at the same time: look for a second gateway, a BMS or a laptop on the \
-    same two wires, and take it off the line";
+const COLLISION: &str = "Look for a second gateway, a BMS or a laptop on the same two wires that sends at the same time, and \
+    take it off the line; without one, noise alters what is sent: check termination, bias and the wires for a short";
 
 const FOREIGN: &str = "Another client sends requests on the same two wires, or answers arrive after the late guard: \
     look for a second gateway or a laptop, or set a longer `late_guard`";
@@ -310,6 +327,9 @@ const LEARN_LIMIT: &str = "Raise `learn_limit` on the bus, raise `merge_gap`, or
 
 const RANGES_UNDONE: &str =
     "Let the clients read the same range, or raise `max_read` so that one read holds both";
+
+/// From so many bytes for each request on, they are more than a driver that is switched on.
+const BYTES_OF_ANSWERS: u64 = 4;
 
 /// Fewer stray bytes are not reported.
 const NOISE_AT_LEAST: u64 = 20;

@@ -40,6 +40,7 @@ pub(super) fn never_answered(evidence: &Evidence<'_>) -> Remedy {
         ];
         return Remedy::steps(steps).with_context("The server takes the connection, so the network is right");
     }
+    let answered_before = "If they answered before the start, begin with the meters' power and the cable";
     let (adapter, rate) = match evidence.device {
         PortDevice::Path(_) => (
             "adapter",
@@ -59,9 +60,13 @@ pub(super) fn never_answered(evidence: &Evidence<'_>) -> Remedy {
         rate,
         format!("the wrong {adapter} or no connection to the first meter"),
         "meters without power".to_owned(),
-        format!("identifiers that are not those of the meters: `{scan}` lists the meters that answer"),
+        format!(
+            "identifiers that are not those of the meters: with the gateway stopped, `{scan}` lists the meters that \
+             answer"
+        ),
         "no bias or termination: 120 ohms at both ends".to_owned(),
     ])
+    .with_context(answered_before)
 }
 
 /// Units have answered before, and none answers now.
@@ -87,7 +92,9 @@ pub(super) fn answered_once(evidence: &Evidence<'_>) -> Remedy {
         adapter,
         "a meter or wire that shorts the line: take meters off from the far end until the others answer",
     ];
-    Remedy::steps(steps).with_context("Meters have answered before, so settings and identifiers are right")
+    Remedy::steps(steps).with_context(
+        "Meters have answered before, so settings and identifiers are right, unless they were changed since",
+    )
 }
 
 /// A meter has never answered, while others answer.
@@ -104,7 +111,10 @@ pub(super) fn never(evidence: &Evidence<'_>) -> Remedy {
         "its power".to_owned(),
         "its two wires: A and B swapped at this meter, or loose".to_owned(),
     ];
-    Remedy::steps(steps).with_context("Other meters on this line answer, so its settings are right")
+    Remedy::steps(steps).with_context(
+        "Other meters on this line answer, so the line's settings are right; if this one answered before the start, begin \
+         with its power",
+    )
 }
 
 /// Answers come with the right head and break off.
@@ -156,3 +166,8 @@ pub(super) fn gone(evidence: &Evidence<'_>) -> Remedy {
 
 const ITS_OWN_LINE: &str = "the line behind the server, if it is a gateway: what its own page or log says of the meters, \
     their power and wires";
+
+/// What comes instead of answers may be the rest of them.
+pub(super) const UNFRAMED_ANSWERS: &str = "what the bytes are: `metergate trace --failures` shows them. The ends of answers \
+    point to an adapter or converter that begins to listen too late, other bytes to a wrong baud rate or parity, to A and B \
+    swapped, or to a line without bias, on which noise is received";

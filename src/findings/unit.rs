@@ -83,7 +83,7 @@ fn misfit(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     let what = format!("It {misfit}, {}, so its answers do not fit{request}", times(counts.misfits));
     let remedy = match misfit {
         Misfit::Length { .. } => Remedy::steps([
-            "compare the client's register numbers, quantity and table (functions 03 and 04) with the device's own \
+            "compare register numbers, quantity and table (functions 03 and 04) of the request with the device's own \
              list: the length of its answer is not that of standard registers",
             "`replies: loose` for this unit passes such answers on as they are",
         ]),
@@ -100,14 +100,15 @@ fn misfit(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
 fn address_changed(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     let span = evidence.span_of(now, UnitTrouble::Replaced)?;
     let counts = SpanCounts::of(&span, now);
-    let other = now.incidents.stand_in?;
+    // A unit of this line answers late, or twice: its own address is no new one of this.
+    let other = now.incidents.stand_in.filter(|other| evidence.now.unit(*other).is_none())?;
     // The unit may still have answered in the same second, before the first foreign answer.
     let has_answered_since = now.last_good.is_some_and(|last| last > span.first);
     if counts.foreign < REPLACED_AT_LEAST || has_answered_since {
         return None;
     }
     let what = format!(
-        "Unit {other} answers the requests to unit {} ({}): its address was changed to {other}",
+        "Unit {other} answers the requests to unit {} ({}): its address seems to have been changed to {other}",
         now.id,
         times(counts.foreign)
     );
@@ -207,7 +208,7 @@ fn silent(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
         (UnitState::Offline | UnitState::NeverSeen, None) if now.counters.timeouts >= SILENT_AFTER => {
             let others = evidence.has_other_answering(now);
             let remedy = if others { remedies::never(evidence) } else { remedies::never_answered(evidence) };
-            ("It has never answered".to_owned(), remedy)
+            ("It has not answered since the start".to_owned(), remedy)
         }
         (UnitState::Offline, Some(last)) => {
             let since = duration(evidence.at.saturating_duration_since(last));
@@ -315,6 +316,10 @@ fn refusing(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
             "The gateway in front of the meter says that it has no way to the meter, or got no answer from it: look \
              there for the cause"
         }
+        ExceptionCode::SERVER_DEVICE_BUSY => {
+            "The meter says that it is busy and may be asked again later: let it be read less often, or set a longer \
+             `request_gap` for it"
+        }
         _ => "The meter itself reports a fault; look at its display",
     };
     // No unit in this command: its filter takes the identifiers that clients use, and only that on the line is known.
@@ -388,7 +393,9 @@ fn unreadable_remedy(evidence: &Evidence<'_>) -> Remedy {
             .to_owned(),
         "its wires: a loose one, or A and B swapped, alters bytes".to_owned(),
     ];
-    Remedy::steps(steps).with_context("It has power and receives its requests")
+    Remedy::steps(steps).with_context(
+        "Bytes come after its requests, so it has power, unless they are noise on a line without bias",
+    )
 }
 
 fn finding(

@@ -79,7 +79,7 @@ pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
     let silence = if found.was_reached {
         format!("Everything from {before} to {end} fell silent at once, {since} ago")
     } else {
-        format!("Nothing from {before} to {end} has ever answered")
+        format!("Nothing from {before} to {end} has answered since the start")
     };
     let remedy = Remedy::steps([
         format!("the cable from {after} to {before}, and its terminals at both ends"),

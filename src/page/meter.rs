@@ -112,9 +112,9 @@ fn neighbours<'s>(status: &'s Status<'_>, unit: &Unit<'_>) -> (Option<MeterLink<
 fn verdict(state: UnitState) -> Verdict {
     match state {
         UnitState::Online => Verdict::Well("Nothing: the meter answers."),
-        UnitState::Unreachable => {
-            Verdict::Unsure("It cannot be reached: its line is silent or its port closed.")
-        }
+        UnitState::Unreachable => Verdict::Unsure(
+            "It cannot be reached: its port is closed, or no unit of its line gives an intact answer.",
+        ),
         UnitState::NeverSeen | UnitState::Offline | UnitState::Confirming => {
             Verdict::Unsure("Nothing has been found yet, but it does not answer as it should.")
         }

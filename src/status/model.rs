@@ -126,7 +126,7 @@ pub enum PortState {
     Closed,
     /// As it should be.
     Open,
-    /// Bytes arrive without pause, so nothing is sent.
+    /// Bytes of no answer fill most of the line's time, so nothing is sent.
     Occupied,
 }
 

@@ -282,7 +282,7 @@ fn doctor_asks_the_gateway_and_ends_with_1_where_something_is_wrong() {
     assert!(said.contains("unit 11  "), "{said}");
     let fault = get_until(stage.page, "/api/v1/checkup", |answer| {
         let _again = stage.read(13);
-        answer.body.contains("It has never answered")
+        answer.body.contains("It has not answered since the start")
     });
     assert!(
         fault.json()["buses"][0]["units"][2]["findings"][0]["remedy"].as_str().unwrap().contains("power")
@@ -290,7 +290,10 @@ fn doctor_asks_the_gateway_and_ends_with_1_where_something_is_wrong() {
     let done = stage.output(&["doctor"]);
     let said = text(&done.stdout);
     assert_eq!(done.status.code(), Some(1), "{said}");
-    assert!(said.contains("unit 13") && said.contains("fault: It has never answered"), "{said}");
+    assert!(
+        said.contains("unit 13") && said.contains("fault: It has not answered since the start"),
+        "{said}"
+    );
     assert!(said.contains("do: Other meters on this line answer"), "{said}");
     assert!(
         said.ends_with("2 of 3 units answer; 1 fault, no warnings.\n")
@@ -338,13 +341,14 @@ fn status_is_a_line_of_a_plugin_and_its_exit_code() {
     assert!(stage.read(11).is_none(), "unit 11 answers");
     get_until(stage.page, "/api/v1/checkup", |answer| {
         let _again = stage.read(13);
-        answer.body.contains("It has never answered")
+        answer.body.contains("It has not answered since the start")
     });
     let done = stage.output(&["status"]);
     let line = text(&done.stdout);
     assert_eq!((done.status.code(), text(&done.stderr)), (Some(2), ""), "{line}");
     assert!(
-        line.starts_with("METERGATE CRITICAL - ") && line.contains("unit 13: It has never answered"),
+        line.starts_with("METERGATE CRITICAL - ")
+            && line.contains("unit 13: It has not answered since the start"),
         "{line}"
     );
     assert_eq!(line.lines().count(), 1, "{line}");

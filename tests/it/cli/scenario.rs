@@ -61,8 +61,8 @@ fn expected(turned: &str) -> Vec<(String, Vec<String>)> {
     let unit = |name: &str, what: &str| (name.to_owned(), vec![what.to_owned()]);
     vec![
         unit("unit 5", "Two meters seem to have the address 5"),
-        unit("unit 7", "It has never answered"),
-        unit("unit 8", "It has never answered"),
+        unit("unit 7", "It has not answered since the start"),
+        unit("unit 8", "It has not answered since the start"),
         unit("unit 9", turned),
     ]
 }

@@ -41,7 +41,7 @@ fn a_silent_unit_is_distinguished_from_a_silent_line() {
     assert_eq!(one.findings()[0].severity, Severity::Fault);
     let all = Case::new(|_| open(vec![dead(1), dead(2), dead(3)]));
     assert_eq!(all.kinds(), [(None, Kind::LineSilent)]);
-    assert_eq!(all.findings()[0].what, "None of the 3 units has ever answered at 19200 8N1");
+    assert_eq!(all.findings()[0].what, "None of the 3 units has answered since the start, at 19200 8N1");
     assert!(all.findings()[0].remedy.to_string().contains("(1) A and B swapped"));
 }
 
@@ -49,7 +49,7 @@ fn a_silent_unit_is_distinguished_from_a_silent_line() {
 fn a_silent_only_unit_is_not_compared_with_others() {
     let never = Case::new(|_| open(vec![dead(1)]));
     assert_eq!(never.kinds(), [(None, Kind::LineSilent)]);
-    assert_eq!(never.findings()[0].what, "The only unit has never answered at 19200 8N1");
+    assert_eq!(never.findings()[0].what, "The only unit has not answered since the start, at 19200 8N1");
     assert!(never.findings()[0].remedy.to_string().contains("(1) A and B swapped"));
     let gone = Case::new(|at| open(vec![UnitView { last_good: Some(at - 300 * SECOND), ..dead(1) }]));
     assert_eq!(gone.findings()[0].what, "The only unit has not answered for 5 min");
@@ -133,6 +133,51 @@ fn of_a_serial_server_no_adapter_is_spoken_of_and_no_settings_are_tried() {
         assert!(remedy.contains(said), "{remedy}");
         assert!(!remedy.contains("adapter") && !remedy.contains("--try-settings"), "{remedy}");
     }
+}
+
+#[test]
+fn bytes_that_come_from_a_line_without_answers_are_named() {
+    let noisy = |noise_bytes| {
+        Case::new(|_| View {
+            counters: LineCounters { transactions: 100, noise_bytes, ..LineCounters::default() },
+            ..open(vec![dead(1), dead(2)])
+        })
+    };
+    let found = noisy(700).findings().remove(0);
+    assert_eq!(found.kind, Kind::LineSilent);
+    let expected = "None of the 2 units has answered since the start, at 19200 8N1; 700 bytes that form no frame came, \
+        over 100 requests";
+    assert_eq!(found.what, expected);
+    assert!(found.remedy.steps[0].contains("begins to listen too late"), "{}", found.remedy);
+    // A byte for each request is a driver that is switched on.
+    assert!(!noisy(100).findings()[0].what.contains("bytes"));
+}
+
+#[test]
+fn faulty_characters_blame_the_rate_only_where_no_meter_answers() {
+    let remedy = |case: Case| {
+        let found = Case { faulty_characters: Some("3 framing errors"), ..case }.findings();
+        let found = found.into_iter().find(|found| found.kind == Kind::FaultyCharacters);
+        found.expect("a finding").remedy.to_string()
+    };
+    let some = remedy(Case::new(|at| open(vec![healthy(1, at), dead(2)])));
+    assert!(some.starts_with("Meters answer, so the line's baud rate and parity are right"), "{some}");
+    let none = remedy(Case::new(|_| open(vec![dead(1), dead(2)])));
+    assert!(none.starts_with("Check baud rate and parity against the meters' menus"), "{none}");
+}
+
+#[test]
+fn a_unit_of_the_line_that_answers_late_is_no_new_address_of_another() {
+    let replaced = |other| {
+        let mut unit = dead(2);
+        unit.statistics.foreign = 6;
+        unit.incidents.stand_in = UnitId::new(other);
+        unit
+    };
+    let case = |other| Case::new(|at| open(vec![healthy(1, at), replaced(other)]));
+    assert_eq!(case(9).kinds(), [(Some(2), Kind::AddressChanged)]);
+    assert!(case(9).findings()[0].what.ends_with("its address seems to have been changed to 9"));
+    assert_eq!(case(1).kinds(), [(Some(2), Kind::Silent)]);
 }
 
 #[test]
@@ -464,7 +509,7 @@ fn answers_that_are_not_even_frames_are_damaged_ones() {
     });
     assert_eq!(case.kinds(), [(Some(7), Kind::Unreadable)]);
     assert_eq!(case.findings()[0].what, "It answers, but 90 of 100 answers formed no frame");
-    assert!(case.findings()[0].remedy.context.starts_with("It has power"));
+    assert!(case.findings()[0].remedy.context.contains("so it has power, unless"));
     let advised = |case: &Case| case.findings()[0].remedy.steps[0].contains("--try-settings");
     assert!(advised(&case));
     assert!(
@@ -499,6 +544,17 @@ fn a_unit_that_refuses_comes_with_who_to_ask() {
     let remedy = case.findings()[0].remedy.to_string();
     assert!(remedy.contains("`metergate trace --outcome exception`"), "{remedy}");
     assert!(!remedy.contains("--unit"), "clients may know unit 3 by another number: {remedy}");
+}
+
+#[test]
+fn a_unit_that_is_busy_is_not_sent_to_its_display() {
+    let busy = |at| UnitView {
+        counters: UnitCounters { transactions: 100, exceptions: 50, ..UnitCounters::default() },
+        last_exception: Some(ExceptionCode::SERVER_DEVICE_BUSY),
+        ..healthy(3, at)
+    };
+    let found = Case::new(|at| open(vec![busy(at)])).findings().remove(0);
+    assert!(found.remedy.steps[0].contains("it is busy and may be asked again later"), "{}", found.remedy);
 }
 
 #[test]

@@ -228,7 +228,8 @@ fn a_wire_that_is_broken_from_the_start_is_found() {
     let mut stage = Stage::with_keys("{id: 1-4}", &faults, "    wire_order: yes\n");
     stage.run_until(40);
     let [found] = &findings(&stage.published, &stage.history)[..] else { panic!("{}", stage.told()) };
-    let expected = "Nothing from unit 3 to unit 4 has ever answered, and everything up to unit 2 answers";
+    let expected =
+        "Nothing from unit 3 to unit 4 has answered since the start, and everything up to unit 2 answers";
     assert_eq!((found.kind, &*found.what), (Kind::WireBreak, expected));
 }
 

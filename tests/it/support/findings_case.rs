@@ -62,6 +62,7 @@ pub(crate) struct Case {
     pub(crate) device: &'static str,
     pub(crate) wire: Option<&'static [UnitId]>,
     pub(crate) echo: Echo,
+    pub(crate) faulty_characters: Option<&'static str>,
 }
 
 impl Case {
@@ -76,6 +77,7 @@ impl Case {
             device: "/dev/ttyUSB0",
             wire: None,
             echo: Echo::Auto,
+            faulty_characters: None,
         }
     }
 
@@ -98,7 +100,7 @@ impl Case {
             at: self.at,
             wire: self.wire,
             port_closed: Some("no such device"),
-            faulty_characters: None,
+            faulty_characters: self.faulty_characters,
         };
         findings(&evidence, |_| self.profile)
     }

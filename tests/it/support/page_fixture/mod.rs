@@ -62,7 +62,7 @@ pub(crate) fn overview(dead: bool) -> Status<'static> {
                 "31 of 120 requests got no answer (26 %)",
                 &["Check the wires at this meter and the one before it"],
             ),
-            silent("riser-a", 8, Some(ROOF), "It has never answered"),
+            silent("riser-a", 8, Some(ROOF), "It has not answered since the start"),
             finding(
                 "riser-a",
                 None,
@@ -162,7 +162,7 @@ pub(crate) fn full() -> Status<'static> {
     let buses = lines.iter().map(|line| Bus { bus: (*line).into(), ..riser_a() });
     let mut status = with_units(buses.collect(), units.collect());
     status.findings = (1..=247)
-        .map(|id| silent(line(id), id, Some("A meter with a name"), "It has never answered"))
+        .map(|id| silent(line(id), id, Some("A meter with a name"), "It has not answered since the start"))
         .collect();
     status
 }
