@@ -80,11 +80,18 @@ impl Decimal {
 
     /// The nearest float.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a float is what is asked for")]
     pub fn to_f64(self) -> f64 {
-        // Powers of ten up to 22 are exact floats, so that dividing rounds only once.
-        let power = 10_f64.powi(i32::from(self.exponent.unsigned_abs()));
-        if self.exponent < 0 { self.digits as f64 / power } else { self.digits as f64 * power }
+        let places = self.exponent.unsigned_abs();
+        let digits = i64::try_from(self.digits).ok().filter(|digits| digits.unsigned_abs() <= EXACT_DIGITS);
+        match digits {
+            // Both are exact floats, so that this rounds only once.
+            #[expect(clippy::cast_precision_loss, reason = "no more digits than a float holds")]
+            Some(digits) if places <= EXACT_POWER => {
+                let power = 10_f64.powi(i32::from(places));
+                if self.exponent < 0 { digits as f64 / power } else { digits as f64 * power }
+            }
+            Some(_) | None => format!("{}e{}", self.digits, self.exponent).parse().unwrap_or(f64::NAN),
+        }
     }
 }
 
@@ -111,3 +118,9 @@ impl fmt::Display for Decimal {
 pub(super) const MOST_DIGITS: usize = 18;
 /// Digits a quotient may have beyond those of its operands.
 const MOST_PLACES: u32 = 9;
+
+/// The largest whole number up to which each is a float exactly.
+const EXACT_DIGITS: u64 = 1 << f64::MANTISSA_DIGITS;
+
+/// The largest power of ten that is a float exactly.
+const EXACT_POWER: u8 = 22;
