@@ -4,7 +4,7 @@
 //! It never rounds: a value that is no whole number of steps is refused. It asks the meter nothing.
 
 use crate::document::nearest;
-use crate::meter::{Access, ByteOrder, Command, Decimal, Format, Group, Point, Profile, Scale};
+use crate::meter::{Access, ByteOrder, Command, Decimal, Format, Group, Point, Profile, Scale, WordOrder};
 
 use super::point_selection;
 
@@ -119,12 +119,11 @@ fn characters(point: &Point, text: &str) -> Result<PlannedWrite, String> {
         ByteOrder::HighFirst => u16::from_be_bytes([pair[0], pair[1]]),
         ByteOrder::LowFirst => u16::from_le_bytes([pair[0], pair[1]]),
     });
-    Ok(PlannedWrite {
-        registers: registers.collect(),
-        shown: text.to_owned(),
-        warning: None,
-        reads_back: true,
-    })
+    let registers = match point.word_order {
+        WordOrder::HighFirst => registers.collect(),
+        WordOrder::LowFirst => registers.rev().collect(),
+    };
+    Ok(PlannedWrite { registers, shown: text.to_owned(), warning: None, reads_back: true })
 }
 
 /// What one step of a point is worth.
@@ -237,7 +236,6 @@ fn count(value: Decimal, step: Decimal) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::WordOrder;
 
     fn leviton() -> Profile {
         Profile::builtin("leviton-4000r").expect("built in").clone()
@@ -327,6 +325,12 @@ mod tests {
             point.word_order = WordOrder::LowFirst;
         }
         assert_eq!(of(&low_first, "65538"), Ok(vec![2, 1]));
+        let mut text = with(Format::Text, 2, None);
+        assert_eq!(of(&text, "Mete"), Ok(vec![0x4D65, 0x7465]));
+        for point in &mut text.points {
+            point.word_order = WordOrder::LowFirst;
+        }
+        assert_eq!(of(&text, "Mete"), Ok(vec![0x7465, 0x4D65]));
         for (format, quantity, text) in [
             (Format::U32, 2, "4294967296"),
             (Format::U16, 1, "-1"),

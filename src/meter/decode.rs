@@ -89,13 +89,14 @@ impl Point {
 
     /// The characters in its registers, sanitised for display; `None` if there are none.
     fn text(&self, registers: &[u8]) -> Option<String> {
-        let bytes: Vec<u8> = registers
-            .chunks_exact(2)
-            .flat_map(|pair| match self.byte_order {
-                ByteOrder::HighFirst => [pair[0], pair[1]],
-                ByteOrder::LowFirst => [pair[1], pair[0]],
-            })
-            .collect();
+        let pairs = registers.chunks_exact(2).map(|pair| match self.byte_order {
+            ByteOrder::HighFirst => [pair[0], pair[1]],
+            ByteOrder::LowFirst => [pair[1], pair[0]],
+        });
+        let bytes: Vec<u8> = match self.word_order {
+            WordOrder::HighFirst => pairs.flatten().collect(),
+            WordOrder::LowFirst => pairs.rev().flatten().collect(),
+        };
         let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
         let shown = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
         let text: String = String::from_utf8_lossy(text).trim().chars().map(shown).collect();

@@ -149,6 +149,14 @@ struct Around<'a> {
     byte_order: ByteOrder,
 }
 
+impl Around<'_> {
+    /// The order of words of a point that has none of its own. Meters with the low words of numbers first have their
+    /// texts in the order of the registers.
+    fn word_order_of(&self, format: Format) -> WordOrder {
+        if format == Format::Text { WordOrder::HighFirst } else { self.word_order }
+    }
+}
+
 fn read_block<'n>(
     block: &section::Block,
     node: &'n Node,
@@ -299,10 +307,6 @@ fn read_point(
             reader.error(&key(name), &what, &format!("allowed: `{name}` on numbers only"));
         }
     }
-    if point.word_order.is_some() && format == Some(Format::Text) {
-        let what = "found an order of words on format text, which begins in its first register";
-        reader.error(&key("word_order"), what, "allowed: leaving the key out; `byte_order` swaps characters");
-    }
     let scale = scale(point, path, reader);
     let allowed = spans(point, format.zip(words), path, reader);
     let whole = || {
@@ -314,7 +318,7 @@ fn read_point(
             range: ReadRange { function, start, quantity: words? },
             block: around.block,
             format,
-            word_order: point.word_order.unwrap_or(around.word_order),
+            word_order: point.word_order.unwrap_or_else(|| around.word_order_of(format)),
             byte_order: point.byte_order.unwrap_or(around.byte_order),
             unit: point.unit.map(|unit| unit.0),
             scale,

@@ -103,6 +103,13 @@ fn text_begins_in_its_first_register_and_ends_at_a_zero() {
     let words = [0x4D65, 0x7465, 0x7200, 0x5858];
     assert_eq!(shown("format: text, words: 4", &words), "Meter");
     assert_eq!(shown("format: text, words: 2, byte_order: low_first", &[0x654D, 0x6574]), "Mete");
+    assert_eq!(shown("format: text, words: 2, word_order: low_first", &[0x7465, 0x4D65]), "Mete");
+    let both = "format: text, words: 2, word_order: low_first, byte_order: low_first";
+    assert_eq!(shown(both, &[0x6574, 0x654D]), "Mete");
+    // The order of a profile or of a block is that of its numbers.
+    let point = "{register: 0, name: a, format: text, words: 2, group: identity}";
+    let inherited = profile("word_order: low_first\n", 1, point);
+    assert_eq!(value(&inherited, &[0x4D65, 0x7465]), Value::Text("Mete".to_owned()));
     assert_eq!(
         shown("format: text, words: 1", &[0x1B41]),
         "\u{FFFD}A",
