@@ -26,6 +26,7 @@ pub fn json(subject: &Subject<'_>, found: &MeterReading<'_>, spread: Option<Dura
             raw: &row.raw,
             available: value.is_some_and(is_available),
             read: value.is_some(),
+            scale_age_ms: row.scale_age.map(millis),
             remark: row.reading.as_ref().and_then(reading::remark),
         }
     });
@@ -88,6 +89,8 @@ struct JsonPoint<'a> {
     available: bool,
     read: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    scale_age_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     remark: Option<String>,
 }
 
@@ -138,7 +141,8 @@ fn is_available(value: &Value<'_>) -> bool {
 pub fn csv_head(subject: &Subject<'_>) -> String {
     let names = subject.points.iter().map(|point| csv_name(point));
     let fixed = ["time", "target", "unit"].map(str::to_owned);
-    csv(fixed.into_iter().chain(names).chain(["error".to_owned()]))
+    let scale = has_scale(&subject.points).then(|| SCALE_AGE.to_owned());
+    csv(fixed.into_iter().chain(names).chain(scale).chain(["error".to_owned()]))
 }
 
 /// The name of a point's column.
@@ -157,7 +161,23 @@ pub fn csv_line(subject: &Subject<'_>, found: &MeterReading<'_>) -> String {
     let missed = found.missed.iter().map(|(registers, failure)| format!("{registers}: {failure}"));
     let error = missed.collect::<Vec<_>>().join("; ");
     let fixed = [utc(found.time), subject.target.clone(), subject.unit.to_string()];
-    csv(fixed.into_iter().chain(values).chain([error]))
+    let scale = has_scale(&subject.points).then(|| scale_age(found));
+    csv(fixed.into_iter().chain(values).chain(scale).chain([error]))
+}
+
+/// The column of the age of what values are scaled by.
+pub const SCALE_AGE: &str = "scale_age_ms";
+
+/// Whether any of these is scaled by another point, which has an age of its own.
+#[must_use]
+pub fn has_scale(points: &[&Point]) -> bool {
+    points.iter().filter_map(|point| point.scale.as_ref()).any(|scale| scale.points().next().is_some())
+}
+
+/// The age of the oldest exponent or ratio of a reading, in milliseconds; empty where none was used.
+#[must_use]
+pub fn scale_age(found: &MeterReading<'_>) -> String {
+    found.scale_age().map_or(String::new(), |age| age.as_millis().to_string())
 }
 
 /// The number of a point, its words where it has no number; empty where there is no value.

@@ -47,6 +47,8 @@ pub struct Row<'p> {
     pub raw: Vec<u16>,
     /// What it says; `None` where it was not read.
     pub reading: Option<Reading<'p>>,
+    /// How old what it is scaled by was when the last answer came; `None` where points of the profile do not scale it.
+    pub scale_age: Option<Duration>,
 }
 
 impl<'p> MeterReading<'p> {
@@ -54,10 +56,19 @@ impl<'p> MeterReading<'p> {
     #[must_use]
     pub fn new(subject: &Subject<'p>, survey: &Survey, time: SystemTime) -> Self {
         let samples = survey.samples();
-        let row = |point: &&'p Point| Row {
-            point,
-            raw: survey.registers(&point.range).unwrap_or_default(),
-            reading: subject.profile.decode(point, &samples),
+        let row = |point: &&'p Point| {
+            let mut reading = subject.profile.decode(point, &samples);
+            if let (Some(reading), Some(age)) = (&mut reading, subject.max_age) {
+                reading.scaled = of_snapshot(reading.scaled, age);
+            }
+            let scaled_at = reading.as_ref().and_then(|reading| reading.scale_asked_at);
+            let ended_at = survey.ended_at();
+            Row {
+                point,
+                raw: survey.registers(&point.range).unwrap_or_default(),
+                scale_age: scaled_at.zip(ended_at).map(|(at, end)| end.saturating_duration_since(at)),
+                reading,
+            }
         };
         let rows: Vec<_> = subject.points.iter().map(row).collect();
         let wanted = |range: &ReadRange| {
@@ -75,6 +86,12 @@ impl<'p> MeterReading<'p> {
         };
         let missed = missed.into_iter().map(|(range, failure)| (printed(range), failure.clone())).collect();
         Self { time, took: survey.took(), rows, missed }
+    }
+
+    /// How old what the values are scaled by was when the last answer came, of the oldest.
+    #[must_use]
+    pub fn scale_age(&self) -> Option<Duration> {
+        self.rows.iter().filter_map(|row| row.scale_age).max()
     }
 
     /// The flags that are set, and the point each belongs to.
@@ -147,15 +164,30 @@ pub fn is_number(value: &Value<'_>) -> bool {
     }
 }
 
+/// Answers of a gateway may be as old as this: what was requested before and after a value may have been read together.
+fn of_snapshot(scaled: ScaleRead, max_age: Duration) -> ScaleRead {
+    match scaled {
+        ScaleRead::Around if max_age > Duration::ZERO => ScaleRead::Apart(max_age),
+        ScaleRead::Apart(time) => ScaleRead::Apart(time + max_age),
+        ScaleRead::NotNeeded | ScaleRead::Together | ScaleRead::Around | ScaleRead::Missing => scaled,
+    }
+}
+
+/// What a point is scaled by.
+#[must_use]
+pub fn scale_word(point: &Point) -> &'static str {
+    match &point.scale {
+        Some(Scale::Ratio(_)) => "ratio",
+        Some(Scale::Factor(_) | Scale::Exponent(_)) | None => "exponent",
+    }
+}
+
 /// What is odd about a reading, if anything.
 #[must_use]
 pub fn remark(reading: &Reading<'_>) -> Option<String> {
-    let what = match &reading.point.scale {
-        Some(Scale::Ratio(_)) => "ratio",
-        Some(Scale::Factor(_) | Scale::Exponent(_)) | None => "exponent",
-    };
+    let what = scale_word(reading.point);
     let apart = match reading.scaled {
-        ScaleRead::Apart(time) => Some(format!("its {what} was read {} ms apart", time.as_millis())),
+        ScaleRead::Apart(time) => Some(format!("its {what} was read up to {} ms apart", time.as_millis())),
         ScaleRead::NotNeeded | ScaleRead::Together | ScaleRead::Around | ScaleRead::Missing => None,
     };
     let outside = (!reading.in_range).then(|| "outside its range".to_owned());
@@ -176,17 +208,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_exponent_from_a_snapshot_may_be_as_far_apart_as_that_is_old() {
+        let (second, two) = (Duration::from_secs(1), Duration::from_secs(2));
+        assert_eq!(of_snapshot(ScaleRead::Around, Duration::ZERO), ScaleRead::Around);
+        assert_eq!(of_snapshot(ScaleRead::Around, second), ScaleRead::Apart(second));
+        assert_eq!(of_snapshot(ScaleRead::Apart(second), second), ScaleRead::Apart(two));
+        assert_eq!(of_snapshot(ScaleRead::Together, second), ScaleRead::Together);
+    }
+
+    #[test]
     fn an_exponent_that_was_read_apart_is_remarked_on() {
         let profile = Profile::builtin("leviton-4000r").expect("built in");
         let point = profile.point("real_power_total").expect("there");
         let value = Value::Number(crate::meter::Decimal::whole(1));
         let scaled = ScaleRead::Apart(Duration::from_millis(120));
-        let mut reading = Reading { point, value, asked_at: Instant::now(), scaled, in_range: true };
-        assert_eq!(remark(&reading).as_deref(), Some("its exponent was read 120 ms apart"));
+        let mut reading =
+            Reading { point, value, asked_at: Instant::now(), scaled, scale_asked_at: None, in_range: true };
+        assert_eq!(remark(&reading).as_deref(), Some("its exponent was read up to 120 ms apart"));
         reading.in_range = false;
         assert_eq!(
             remark(&reading).as_deref(),
-            Some("its exponent was read 120 ms apart, outside its range")
+            Some("its exponent was read up to 120 ms apart, outside its range")
         );
         reading.scaled = ScaleRead::Around;
         reading.in_range = true;

@@ -92,7 +92,8 @@ impl Sweep {
     pub(super) fn csv_head(&self) -> String {
         let fixed = ["time", "target", "unit", "name"].map(str::to_owned);
         let names = self.columns().into_iter().map(export::csv_name);
-        csv(fixed.into_iter().chain(names).chain(["spread_ms", "error"].map(str::to_owned)))
+        let scale = export::has_scale(&self.columns()).then(|| export::SCALE_AGE.to_owned());
+        csv(fixed.into_iter().chain(names).chain(scale).chain(["spread_ms", "error"].map(str::to_owned)))
     }
 
     /// Reads every meter once.
@@ -154,7 +155,9 @@ impl Sweep {
         let fixed = [utc(found.time), subject.target.clone(), subject.unit.to_string(), name];
         let spread = spread.map_or(String::new(), |spread| spread.as_millis().to_string());
         let error = missed(found).unwrap_or_default();
-        csv(fixed.into_iter().chain(self.values(read, export::csv_value)).chain([spread, error]))
+        let scale = export::has_scale(&self.columns()).then(|| export::scale_age(found));
+        let values = self.values(read, export::csv_value);
+        csv(fixed.into_iter().chain(values).chain(scale).chain([spread, error]))
     }
 
     fn table(&self, rows: &[Read<'_>], spread: Option<Duration>) -> String {

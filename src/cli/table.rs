@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::export;
 use super::reading::{self, MeterReading, NOT_READ, Row, Subject};
-use crate::meter::Group;
 use crate::meter::figure::figure;
+use crate::meter::{Group, ScaleRead};
 use crate::runtime::timestamp::local_with_zone;
 
 /// A reading as a table: groups with headings, then alerts, then how it went.
@@ -73,8 +73,13 @@ impl Columns {
             None => format!("{:>digits$}", words(row)),
         };
         let value = format!("{value:<width$}", width = (digits + 1 + unit).max(*longest));
-        let remark = row.reading.as_ref().and_then(reading::remark);
-        let remark = remark.map_or(String::new(), |remark| format!(" ({remark})"));
+        // What was read with the value has the value's age.
+        let is_apart = row.reading.as_ref().is_some_and(|one| one.scaled != ScaleRead::Together);
+        let age = row.scale_age.filter(|_| is_apart);
+        let age = age.map(|age| format!("{} {:.3} s old", reading::scale_word(row.point), age.as_secs_f64()));
+        let remarks = age.into_iter().chain(row.reading.as_ref().and_then(reading::remark));
+        let remarks = remarks.collect::<Vec<_>>().join(", ");
+        let remark = if remarks.is_empty() { remarks } else { format!(" ({remarks})") };
         let point = row.point;
         format!(
             "  {:<name$}  {value}{remark}  {:>register$}  {}",
@@ -164,7 +169,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::meter::{Profile, Reading, ScaleRead, Value};
+    use crate::meter::{Profile, Reading, Value};
 
     #[test]
     fn a_table_has_the_digits_that_say_something_and_csv_has_all() {
@@ -176,9 +181,10 @@ mod tests {
                 value,
                 asked_at: Instant::now(),
                 scaled: ScaleRead::NotNeeded,
+                scale_asked_at: None,
                 in_range: true,
             };
-            Row { point, raw: vec![], reading: Some(reading) }
+            Row { point, raw: vec![], reading: Some(reading), scale_age: None }
         };
         let voltage = row("voltage_an_f", Value::Float(276.383_94));
         assert_eq!(

@@ -3,7 +3,7 @@
 //! Owns the plan. A range is a block of the profile or a part of one, so a gap is never touched and no value is read in
 //! two halves. Exponents are read right before and right after the counts they scale. It decodes nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::failure::Failure;
 use super::modbus_client::{Answered, Client};
@@ -38,6 +38,12 @@ impl Survey {
     #[must_use]
     pub fn took(&self) -> Duration {
         self.parts.iter().map(|(_, part)| part.took).sum()
+    }
+
+    /// When the last answer came; `None`: there was none.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<Instant> {
+        self.parts.iter().map(|(_, part)| part.asked_at + part.took).max()
     }
 
     /// Whether anything was read at all.

@@ -8,7 +8,7 @@ use super::section::{PollSlow, Unit};
 use super::settings::UnitProfile;
 use crate::document::{Name, Reader, did_you_mean};
 use crate::line::{DemandedBlock, Pace, PolledBlock, Polling};
-use crate::meter::{Block, BlockKind, Point, Profile};
+use crate::meter::{Block, BlockKind, Point, Profile, Scale};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 
 /// The profile of a unit and what is read in the background.
@@ -152,6 +152,20 @@ fn polling(unit: &UnitProfile, max_read: u16) -> Polling {
         blocks: poll.map_or_else(Vec::new, |pace| measured(pace).chain(single_points(unit, pace)).collect()),
         demanded: demanded.collect(),
         mirrored: profile.mirrored,
+        scales: scales(profile).collect(),
         uncut: registers.filter(|(function, address)| !profile.may_split_at(*function, *address)).collect(),
     }
+}
+
+/// The ranges of the points that others are scaled by, in each table.
+fn scales(profile: &Profile) -> impl Iterator<Item = ReadRange> {
+    let is_scale = |point: &&Point| {
+        let mut names =
+            profile.points.iter().filter_map(|other| other.scale.as_ref()).flat_map(Scale::points);
+        names.any(|name| name == point.name)
+    };
+    profile.points.iter().filter(is_scale).flat_map(|point| {
+        let functions = profile.blocks[point.block].functions.iter();
+        functions.map(|function| ReadRange { function: *function, ..point.range })
+    })
 }

@@ -13,11 +13,7 @@ use super::finding::{Finding, Kind, Severity};
 use super::remedy::Remedy;
 
 pub(super) fn findings(now: &UnitView, profile: &Profile, at: Instant) -> Vec<Finding> {
-    let blocks = now.snapshot.blocks();
-    let samples: Vec<_> = blocks
-        .iter()
-        .filter_map(|block| Sample::new(block.range, &block.reply, block.begun.instant))
-        .collect();
+    let samples = Sample::each(now.snapshot.reads());
     let readings: Vec<Reading<'_>> = profile
         .points
         .iter()

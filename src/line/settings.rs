@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use super::poll::Pace;
+use super::snapshot::Snapshot;
 use super::tables::Tables;
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::modbus::{AduFraming, mbap, rtu};
@@ -252,6 +254,11 @@ impl UnitSettings {
             Replies::Loose => Tables::Exact,
         }
     }
+
+    /// The snapshot of the unit before anything is read.
+    pub(super) fn empty_snapshot(&self) -> Snapshot {
+        Snapshot::new(self.tables(), Arc::clone(&self.polling.scales))
+    }
 }
 
 /// The background readings of one unit, from its profile.
@@ -267,6 +274,8 @@ pub struct Polling {
     /// Registers, by table and address, before which a block must not be cut: they continue a value that begins before
     /// them.
     pub uncut: BTreeSet<(FunctionCode, u16)>,
+    /// Ranges of the exponents and ratios that numbers of other ranges are scaled by, in each table the profile names.
+    pub scales: Arc<[ReadRange]>,
 }
 
 impl Polling {
@@ -283,7 +292,8 @@ impl Polling {
             |one: &PolledBlock, other: &PolledBlock| *one == PolledBlock { pace: one.pace, ..*other };
         self.blocks.len() == other.blocks.len()
             && self.blocks.iter().zip(&other.blocks).all(|(one, other)| is_like(one, other))
-            && (&self.demanded, self.mirrored, &self.uncut) == (&other.demanded, other.mirrored, &other.uncut)
+            && (&self.demanded, self.mirrored) == (&other.demanded, other.mirrored)
+            && (&self.uncut, &self.scales) == (&other.uncut, &other.scales)
     }
 
     /// How far into `range` a core ends, or begins where it reaches to the end of the range.

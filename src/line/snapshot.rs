@@ -117,15 +117,20 @@ impl Block {
 pub struct Snapshot {
     blocks: Vec<Arc<Block>>,
     tables: Tables,
+    /// The ranges of exponents and ratios.
+    scales: Arc<[ReadRange]>,
+    /// Replaced blocks with exponents or ratios that numbers in [`blocks`](Self::blocks) are scaled by: the last read of
+    /// them before such a block, and the first after it. They are for [`reads`](Self::reads) alone.
+    earlier_scales: Vec<Arc<Block>>,
     /// Blocks the last change removed: a client may still be served from them by an earlier copy of the snapshot.
     replaced: Vec<Arc<Block>>,
 }
 
 impl Snapshot {
-    /// An empty snapshot of a unit with these tables.
+    /// An empty snapshot of a unit with these tables, whose numbers are scaled by what is in the ranges `scales`.
     #[must_use]
-    pub fn new(tables: Tables) -> Self {
-        Self { blocks: Vec::new(), tables, replaced: Vec::new() }
+    pub fn new(tables: Tables, scales: Arc<[ReadRange]>) -> Self {
+        Self { tables, scales, ..Self::default() }
     }
 
     /// The reply PDU to `wanted`, cut from the youngest block that covers it, if that is no older than `max_age`.
@@ -196,6 +201,13 @@ impl Snapshot {
         &self.blocks
     }
 
+    /// What is to be decoded: every block, and earlier reads of what their numbers are scaled by. Of each the range, the
+    /// reply PDU, and when its request began to be sent.
+    pub fn reads(&self) -> impl Iterator<Item = (ReadRange, &[u8], Instant)> {
+        let reads = self.blocks.iter().chain(&self.earlier_scales);
+        reads.map(|block| (block.range, &*block.reply, block.begun.instant))
+    }
+
     /// The block of exactly this range.
     #[must_use]
     pub fn block(&self, range: &ReadRange) -> Option<&Arc<Block>> {
@@ -213,8 +225,13 @@ impl Snapshot {
             let is_part = self.tables.part(&block.range, &other.range).is_some();
             other.range == block.range || is_part && other.latest <= block.begun.instant
         };
-        let mut next = self.without(is_replaced);
+        let mut next = self.remove(is_replaced);
         next.blocks.push(Arc::new(block));
+        let has_scale =
+            |other: &&Arc<Block>| next.scales.iter().any(|scale| next.tables.overlap(&other.range, scale));
+        let replaced: Vec<_> = next.replaced.iter().filter(has_scale).cloned().collect();
+        next.earlier_scales.extend(replaced);
+        next.drop_unused_scales();
         next
     }
 
@@ -222,12 +239,41 @@ impl Snapshot {
     /// served from it: the older blocks are marked instead.
     #[must_use]
     pub fn without(&self, gone: impl Fn(&Block) -> bool) -> Self {
+        let mut next = self.remove(gone);
+        next.drop_unused_scales();
+        next
+    }
+
+    fn remove(&self, gone: impl Fn(&Block) -> bool) -> Self {
         let (replaced, blocks): (Vec<_>, Vec<_>) = self.blocks.iter().cloned().partition(|block| gone(block));
-        let next = Self { blocks, tables: self.tables, replaced };
+        let next = Self { blocks, replaced, ..self.clone() };
         for lost in self.replaced.iter().chain(&next.replaced) {
             next.forbid(&lost.range, lost.latest, lost.served.load(Ordering::Acquire));
         }
         next
+    }
+
+    /// Drops the earlier reads that are no longer the last before a block, nor the first after it, and those whose range
+    /// is no longer kept.
+    fn drop_unused_scales(&mut self) {
+        let earlier = std::mem::take(&mut self.earlier_scales);
+        let is_used = |scale: &&Arc<Block>| {
+            let at = scale.begun.instant;
+            let holds_it = |other: &&Arc<Block>| self.tables.part(&other.range, &scale.range).is_some();
+            let is_kept = self.blocks.iter().filter(holds_it).any(|other| other.begun.instant > at);
+            let reads = || self.blocks.iter().chain(&earlier).filter(holds_it);
+            let others = || reads().map(|other| other.begun.instant).filter(|other| *other != at);
+            let before = others().filter(|other| *other < at).max();
+            let after = others().filter(|other| *other > at).min();
+            let is_nearest = |block: &Arc<Block>| {
+                let own = block.begun.instant;
+                before.is_none_or(|before| before <= own) && after.is_none_or(|after| own < after)
+            };
+            is_kept && self.blocks.iter().any(is_nearest)
+        };
+        let mut used: Vec<_> = earlier.iter().filter(is_used).cloned().collect();
+        used.drain(..used.len().saturating_sub(EARLIER_SCALES_MAX));
+        self.earlier_scales = used;
     }
 }
 
@@ -245,6 +291,9 @@ fn set(bits: &AtomicU64, more: u64) {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(NOT_WANTED - 1)
 }
+
+/// Earlier reads of exponents and ratios that are kept for one unit, the youngest.
+const EARLIER_SCALES_MAX: usize = 32;
 
 /// Resolution of the time a block was last served, in milliseconds: hundreds of readers must not contend to write it.
 const WANTED_STEP: u64 = 100;

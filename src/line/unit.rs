@@ -80,7 +80,7 @@ impl Unit {
     pub(super) fn configure(&mut self, settings: UnitSettings, line: &LineSettings) {
         self.owed.set_guard(guard_of(line, &settings));
         if !settings.polling.reads_like(&self.settings.polling) || settings.replies != self.settings.replies {
-            self.snapshot = Arc::new(Snapshot::new(settings.tables()));
+            self.snapshot = Arc::new(settings.empty_snapshot());
             self.ignored.clear();
         }
         self.settings = settings;
@@ -101,7 +101,7 @@ impl Unit {
         self.ignored.clear();
         self.search = None;
         self.response_time = None;
-        self.snapshot = Arc::new(Snapshot::new(self.settings.tables()));
+        self.snapshot = Arc::new(self.settings.empty_snapshot());
     }
 
     pub(super) fn settings(&self) -> &UnitSettings {

@@ -116,7 +116,7 @@ impl UnitView {
             last_good: None,
             lost_at: None,
             response_time: None,
-            snapshot: Arc::new(Snapshot::new(settings.tables())),
+            snapshot: Arc::new(settings.empty_snapshot()),
             measured: Arc::default(),
             is_measured: settings.polling.blocks.iter().any(|block| block.measured),
             ignored_reads: 0,

@@ -31,6 +31,12 @@ impl<'r> Sample<'r> {
         fits.then_some(Self { range, registers, asked_at })
     }
 
+    /// From the range, the reply PDU and the instant of each read; without those whose reply does not fit.
+    #[must_use]
+    pub fn each(reads: impl Iterator<Item = (ReadRange, &'r [u8], Instant)>) -> Vec<Self> {
+        reads.filter_map(|(range, reply, asked_at)| Self::new(range, reply, asked_at)).collect()
+    }
+
     /// When the request of the read began to be sent.
     #[must_use]
     pub fn asked_at(&self) -> Instant {
@@ -115,6 +121,9 @@ pub struct Reading<'p> {
     pub asked_at: Instant,
     /// When the points were read that the value is scaled by.
     pub scaled: ScaleRead,
+    /// When the request for these points began to be sent; of several reads that agree the last, of several points the
+    /// oldest. `None`: the value is not scaled by points, or none could be used.
+    pub scale_asked_at: Option<Instant>,
     /// Whether the profile allows the value for the point; true if there is no number.
     pub in_range: bool,
 }
@@ -185,7 +194,7 @@ pub enum RawNumber {
 /// Why a number was not scaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unscaled {
-    /// No read held the exponent or ratio.
+    /// No read held the exponent or ratio, or only one long after the number was read.
     NotRead,
     /// The exponent or ratio differed before and after the read of the number.
     Changed,
@@ -204,7 +213,8 @@ pub enum ScaleRead {
     Together,
     /// Before and after the value, with the same result.
     Around,
-    /// Only at another time, so far apart. If it changed in between, the value is wrong.
+    /// Only before the value, or right after it, so far apart. If it changed in between, the value is wrong until the next
+    /// read of it.
     Apart(Duration),
     /// Not at all, or unusable.
     Missing,
@@ -248,7 +258,9 @@ impl Profile {
     /// The value of a point in the newest read that holds it. `None`: no read holds all of its registers.
     ///
     /// An exponent or a ratio is taken from the same read, else from the last one before it and the first one after it;
-    /// if these two disagree, it is unknown which one the number belongs to, and there is no value.
+    /// if these two disagree, it is unknown which one the number belongs to, and there is no value. The last one before
+    /// is enough until there is one after. The first one after is enough only within [`SCALE_FOLLOWS_WITHIN`]: later than
+    /// that it does not show what the meter counted by.
     #[must_use]
     pub fn decode<'p>(&'p self, point: &'p Point, samples: &[Sample<'_>]) -> Option<Reading<'p>> {
         let held = samples.iter().filter_map(|sample| Some((sample, sample.registers(self, point)?)));
@@ -266,8 +278,9 @@ impl Profile {
         samples: &[Sample<'_>],
     ) -> Option<Reading<'p>> {
         let registers = sample.registers(self, point)?;
-        let (value, scaled, in_range) = self.value(point, registers, sample, samples);
-        Some(Reading { point, value, asked_at: sample.asked_at, scaled, in_range })
+        let (value, scale, in_range) = self.value(point, registers, sample, samples);
+        let ScaleUse { read: scaled, asked_at: scale_asked_at } = scale;
+        Some(Reading { point, value, asked_at: sample.asked_at, scaled, scale_asked_at, in_range })
     }
 
     fn value<'p>(
@@ -276,8 +289,8 @@ impl Profile {
         registers: &[u8],
         sample: &Sample<'_>,
         samples: &[Sample<'_>],
-    ) -> (Value<'p>, ScaleRead, bool) {
-        let plain = |value| (value, ScaleRead::NotNeeded, true);
+    ) -> (Value<'p>, ScaleUse, bool) {
+        let plain = |value| (value, ScaleUse::NONE, true);
         if point.format == Format::Text {
             return plain(point.text(registers).map_or(Value::NotAvailable, Value::Text));
         }
@@ -294,21 +307,24 @@ impl Profile {
         };
         let scale = match &point.scale {
             None if point.offset.is_none() => {
-                return (unscaled(point, count), ScaleRead::NotNeeded, in_range);
+                return (unscaled(point, count), ScaleUse::NONE, in_range);
             }
             Some(scale) => self.scale(scale, sample, samples),
-            None => Ok((StepValue { times: Amount::ONE, over: Amount::ONE }, ScaleRead::NotNeeded)),
+            None => Ok((StepValue::ONE, ScaleUse::NONE)),
         };
         match scale {
-            Ok((scale, read)) => {
-                let amount = scale.of(Amount::of(count));
+            Ok((step, scale)) => {
+                let amount = step.of(Amount::of(count));
                 let amount = point.offset.map_or(amount, |offset| amount.plus(Amount::Exact(offset)));
                 match amount.value(point.format) {
-                    Some(value) => (value, read, in_range),
-                    None => (Value::NotANumber { bits, words: point.range.quantity }, read, in_range),
+                    Some(value) => (value, scale, in_range),
+                    None => (Value::NotANumber { bits, words: point.range.quantity }, scale, in_range),
                 }
             }
-            Err(why) => (Value::Unscaled { count, why }, ScaleRead::Missing, in_range),
+            Err(why) => {
+                let scale = ScaleUse { read: ScaleRead::Missing, asked_at: None };
+                (Value::Unscaled { count, why }, scale, in_range)
+            }
         }
     }
 
@@ -318,28 +334,27 @@ impl Profile {
         scale: &Scale,
         sample: &Sample<'_>,
         samples: &[Sample<'_>],
-    ) -> Result<(StepValue, ScaleRead), Unscaled> {
-        let mut step = StepValue { times: Amount::ONE, over: Amount::ONE };
-        let mut read = ScaleRead::NotNeeded;
+    ) -> Result<(StepValue, ScaleUse), Unscaled> {
+        let (mut step, mut used) = (StepValue::ONE, ScaleUse::NONE);
         match scale {
             Scale::Factor(factor) => step.times = Amount::Exact(*factor),
-            Scale::Exponent(name) => (step.times, read) = self.scaled_by(name, sample, samples)?,
+            Scale::Exponent(name) => (step.times, used) = self.scaled_by(name, sample, samples)?,
             Scale::Ratio(ratio) => {
                 step.times = Amount::Exact(ratio.factor);
                 for name in &ratio.times {
-                    let (amount, when) = self.scaled_by(name, sample, samples)?;
-                    (step.times, read) = (step.times.times(amount), read.max(when));
+                    let (amount, one) = self.scaled_by(name, sample, samples)?;
+                    (step.times, used) = (step.times.times(amount), used.and(one));
                 }
                 for name in &ratio.divided_by {
-                    let (amount, when) = self.scaled_by(name, sample, samples)?;
-                    (step.over, read) = (step.over.times(amount), read.max(when));
+                    let (amount, one) = self.scaled_by(name, sample, samples)?;
+                    (step.over, used) = (step.over.times(amount), used.and(one));
                 }
                 if step.over.to_f64() == 0.0 {
                     return Err(Unscaled::NoRatio);
                 }
             }
         }
-        Ok((step, read))
+        Ok((step, used))
     }
 
     /// The value of the point with this name at the time of a sample.
@@ -348,28 +363,31 @@ impl Profile {
         name: &str,
         sample: &Sample<'_>,
         samples: &[Sample<'_>],
-    ) -> Result<(Amount, ScaleRead), Unscaled> {
+    ) -> Result<(Amount, ScaleUse), Unscaled> {
         let point = self.point(name).ok_or(Unscaled::NotRead)?;
         let bits_in = |sample: &Sample<'_>| Some(point.join(sample.registers(self, point)?));
-        let (bits, read) = if let Some(bits) = bits_in(sample) {
-            (bits, ScaleRead::Together)
+        let own = sample.asked_at;
+        let (bits, read, asked_at) = if let Some(bits) = bits_in(sample) {
+            (bits, ScaleRead::Together, own)
         } else {
             let others = || samples.iter().filter_map(|one| Some((one.asked_at, bits_in(one)?)));
-            let before = others().filter(|(at, _)| *at <= sample.asked_at).max_by_key(|(at, _)| *at);
-            let after = others().filter(|(at, _)| *at > sample.asked_at).min_by_key(|(at, _)| *at);
+            let before = others().filter(|(at, _)| *at <= own).max_by_key(|(at, _)| *at);
+            let after = others().filter(|(at, _)| *at > own).min_by_key(|(at, _)| *at);
             match (before, after) {
                 (None, None) => return Err(Unscaled::NotRead),
                 (Some((_, one)), Some((_, other))) if one != other => return Err(Unscaled::Changed),
-                (Some((_, bits)), Some(_)) => (bits, ScaleRead::Around),
-                (Some((at, bits)), None) => {
-                    (bits, ScaleRead::Apart(sample.asked_at.saturating_duration_since(at)))
-                }
+                (Some((_, bits)), Some((at, _))) => (bits, ScaleRead::Around, at),
+                (Some((at, bits)), None) => (bits, ScaleRead::Apart(own.saturating_duration_since(at)), at),
                 (None, Some((at, bits))) => {
-                    (bits, ScaleRead::Apart(at.saturating_duration_since(sample.asked_at)))
+                    let apart = at.saturating_duration_since(own);
+                    if apart > SCALE_FOLLOWS_WITHIN {
+                        return Err(Unscaled::NotRead);
+                    }
+                    (bits, ScaleRead::Apart(apart), at)
                 }
             }
         };
-        Ok((self.worth(point, bits)?, read))
+        Ok((self.worth(point, bits)?, ScaleUse { read, asked_at: Some(asked_at) }))
     }
 
     /// The contribution of a point to a scale: an exponent as its power of ten, a ratio as its value.
@@ -400,6 +418,23 @@ impl Profile {
     }
 }
 
+/// Which reads of exponents and ratios a value is scaled by.
+#[derive(Clone, Copy, Debug)]
+struct ScaleUse {
+    read: ScaleRead,
+    asked_at: Option<Instant>,
+}
+
+impl ScaleUse {
+    const NONE: Self = Self { read: ScaleRead::NotNeeded, asked_at: None };
+
+    /// That of two points: the less reliable, and the older.
+    fn and(self, other: Self) -> Self {
+        let oldest = self.asked_at.into_iter().chain(other.asked_at).min();
+        Self { read: self.read.max(other.read), asked_at: oldest }
+    }
+}
+
 /// The value of one step. Divided last, so that a quotient is rounded at most once.
 struct StepValue {
     times: Amount,
@@ -408,6 +443,8 @@ struct StepValue {
 }
 
 impl StepValue {
+    const ONE: Self = Self { times: Amount::ONE, over: Amount::ONE };
+
     fn of(&self, count: Amount) -> Amount {
         self.times.times(count).over(self.over)
     }
@@ -528,3 +565,7 @@ fn count(format: Format, bits: u64) -> Option<RawNumber> {
     };
     float.is_finite().then_some(RawNumber::Float(float))
 }
+
+/// How soon after a number its exponent or ratio must be read where none was read before: after a start both are read in
+/// the first walk over the profile's blocks, which takes this long at most unless the line is slow.
+pub(super) const SCALE_FOLLOWS_WITHIN: Duration = Duration::from_secs(10);

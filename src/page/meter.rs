@@ -366,6 +366,7 @@ fn point_row(original: &Point<'_>, point: &Point<'_>, points: &[Point<'_>]) -> M
                     None => { span class="no" { "–" } }
                     Some(millis) => { (format::age(Duration::from_millis(millis))) }
                 }
+                (phases::scale_age([point].into_iter()))
             }
         }
     }

@@ -69,6 +69,12 @@ struct Cell<'p> {
     tag: String,
 }
 
+impl<'p> Row<'p> {
+    fn points(&self) -> impl Iterator<Item = &'p Point<'p>> {
+        self.cells.iter().flatten().chain(&self.whole).map(|cell| cell.point)
+    }
+}
+
 impl<'p> PhaseTable<'p> {
     /// Of points in the profile's order, one for each quantity.
     pub(super) fn new(points: &[&'p Point<'p>]) -> Self {
@@ -185,7 +191,7 @@ impl<'p> PhaseTable<'p> {
                             }
                             @for (column, held) in self.columns.iter().zip(&row.cells) { (cell(column, held.as_ref())) }
                             @if has_whole { (cell(whole, row.whole.as_ref())) }
-                            td role="cell" class="age" { (age(row)) }
+                            td role="cell" class="age" { (age(row)) (scale_age(row.points())) }
                         }
                     }
                 }
@@ -211,8 +217,20 @@ fn cell(column: &str, cell: Option<&Cell<'_>>) -> Markup {
 
 /// Of the oldest value in it.
 fn age(row: &Row<'_>) -> String {
-    let ages = row.cells.iter().flatten().chain(&row.whole).filter_map(|cell| cell.point.age_ms);
+    let ages = row.points().filter_map(|point| point.age_ms);
     ages.max().map_or_else(|| "–".to_owned(), |millis| format::age(Duration::from_millis(millis)))
+}
+
+/// Below the age of values: that of the exponent or ratio they are scaled by, unless it was read with them; of several
+/// the oldest.
+pub(super) fn scale_age<'p>(points: impl Iterator<Item = &'p Point<'p>>) -> Markup {
+    let apart = points.filter(|point| point.scale_age_ms != point.age_ms);
+    let oldest = apart.filter_map(|point| point.scale_age_ms).max();
+    html! {
+        @if let Some(millis) = oldest {
+            span class="sub" { "scale " (format::age(Duration::from_millis(millis))) }
+        }
+    }
 }
 
 /// The row of a point, and its place in it.
@@ -315,6 +333,7 @@ mod tests {
                 value: None,
                 text: None,
                 age_ms: None,
+                scale_age_ms: None,
                 problem: None,
                 in_range: None,
                 meaningful: None,

@@ -55,7 +55,7 @@ pub(super) fn parts<'v>(planned: &PlannedBlock, profile: &Profile, view: &'v Uni
 /// The values of a part, by the names of the points.
 pub(super) fn decode<'p>(part: &Part<'_>, profile: &'p Profile, view: &UnitView) -> Decoded<'p> {
     let Some(own) = sample(part.block) else { return Vec::new() };
-    let samples: Vec<Sample<'_>> = view.snapshot.blocks().iter().filter_map(sample).collect();
+    let samples = Sample::each(view.snapshot.reads());
     let points = part.points.iter().map(|place| &profile.points[*place]);
     let value = |point| Some((point, Number::of(&profile.decode_in(point, &own, &samples)?.value)));
     points.filter_map(value).collect()

@@ -327,6 +327,7 @@ impl<'r, 'p> Points<'r, 'p> {
             text,
             unit: of.unit.map(Cow::Borrowed),
             age_ms: reading.map(|reading| age(reading.asked_at, self.now)),
+            scale_age_ms: reading.and_then(|reading| reading.scale_asked_at).map(|at| age(at, self.now)),
             problem,
             in_range: reading.map(|reading| reading.in_range),
             meaningful,

@@ -313,6 +313,7 @@ pub struct Point<'a> {
     pub text: Option<Text<'a>>,
     pub unit: Option<Text<'a>>,
     pub age_ms: Option<u64>,
+    pub scale_age_ms: Option<u64>,
     pub problem: Option<ValueProblem>,
     pub in_range: Option<bool>,
     pub meaningful: Option<bool>,

@@ -104,11 +104,7 @@ impl<'a> Readings<'a> {
     fn some(unit: &PublishedUnit<'a>, wanted: impl Fn(&Profile, &Point) -> bool) -> Option<Self> {
         let known = unit.profile?;
         let profile: &'a Profile = &known.profile;
-        let blocks = unit.view.map(|view| view.snapshot.blocks()).unwrap_or_default();
-        let samples: Vec<_> = blocks
-            .iter()
-            .filter_map(|block| Sample::new(block.range, &block.reply, block.begun.instant))
-            .collect();
+        let samples = unit.view.map(|view| Sample::each(view.snapshot.reads())).unwrap_or_default();
         let points = profile.points.iter().filter(|point| wanted(profile, point));
         let points = points.map(|point| (point, profile.decode(point, &samples))).collect();
         let measured = unit.view.map(|view| &*view.measured).unwrap_or_default();

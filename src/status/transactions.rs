@@ -4,6 +4,7 @@
 //! are shown unchanged; `traffic::recent` decides which are kept, and for how long.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::model::{Decoded, DecodedAnswer, DecodedValue, RecordFilter, TransactionRecord};
@@ -30,7 +31,33 @@ pub(super) fn of_unit(
             }
     };
     let records = published.traffic.last(unit.bus.id, MOST, wanted);
-    records.iter().map(|record| model(record, unit, published)).collect()
+    let scales = scale_records(published, unit);
+    let snapshot = unit.view.into_iter().flat_map(|view| view.snapshot.reads());
+    let recorded = scales.iter().filter_map(|record| read(record, unit.settings.id));
+    let samples = Sample::each(snapshot.chain(recorded));
+    records.iter().map(|record| model(record, unit, published, &samples)).collect()
+}
+
+/// The last reads of the exponents and ratios that values are scaled by: a transaction may be older than those the
+/// snapshot keeps.
+fn scale_records(published: &Published, unit: &PublishedUnit<'_>) -> Vec<Arc<Record>> {
+    let scales = &unit.settings.polling.scales;
+    if scales.is_empty() {
+        return Vec::new();
+    }
+    let holds_scale = |record: &Record| {
+        read(record, unit.settings.id)
+            .is_some_and(|(range, ..)| scales.iter().any(|scale| range.overlaps(scale)))
+    };
+    published.traffic.last(unit.bus.id, MOST, holds_scale)
+}
+
+/// The range, the answer and the beginning of a read of this unit that was answered.
+fn read(record: &Record, unit: UnitId) -> Option<(ReadRange, &[u8], Instant)> {
+    let Record::Transaction(told) = record else { return None };
+    let is_read = told.target == Target::Unit(unit) && told.outcome == Outcome::Answered;
+    let range = touched(told.request_pdu()).filter(|_| is_read)?;
+    Some((range, told.answer_pdu(), told.sent_at))
 }
 
 /// Whether it got no answer, or an exception.
@@ -54,7 +81,12 @@ fn concerns(record: &Record, unit: UnitId) -> bool {
     }
 }
 
-fn model(record: &Record, unit: &PublishedUnit<'_>, published: &Published) -> TransactionRecord {
+fn model(
+    record: &Record,
+    unit: &PublishedUnit<'_>,
+    published: &Published,
+    samples: &[Sample<'_>],
+) -> TransactionRecord {
     let profile = unit.profile.map(|known| &*known.profile);
     let first = profile.map_or(1, |profile| profile.first_register);
     let received = record.received();
@@ -73,7 +105,7 @@ fn model(record: &Record, unit: &PublishedUnit<'_>, published: &Published) -> Tr
             is_good: told.outcome.is_good(),
             took_ms: Some(fine_millis(told.ended_at.saturating_duration_since(told.sent_at))),
             request: told.request.to_vec(),
-            decoded: decoded(told, unit, profile),
+            decoded: decoded(told, profile, samples),
             ..model
         },
         Record::Stray(stray) => TransactionRecord {
@@ -130,7 +162,7 @@ fn function_words(code: FunctionCode) -> String {
     function::name(code).map_or_else(|| code.to_string(), |name| format!("{code} {name}"))
 }
 
-fn decoded(told: &Transaction, unit: &PublishedUnit<'_>, profile: Option<&Profile>) -> Decoded {
+fn decoded(told: &Transaction, profile: Option<&Profile>, samples: &[Sample<'_>]) -> Decoded {
     let pdu = told.request_pdu();
     let code = FunctionCode(pdu.first().copied().unwrap_or_default());
     let range = touched(pdu);
@@ -140,7 +172,7 @@ fn decoded(told: &Transaction, unit: &PublishedUnit<'_>, profile: Option<&Profil
         let reply =
             [&[written.range.function.0, u8::try_from(data.len()).unwrap_or(u8::MAX)], &data[..]].concat();
         if is_registers {
-            registers(written.range, &reply, told.sent_at, unit, profile)
+            registers(written.range, &reply, told.sent_at, profile, samples)
         } else {
             let first = profile.map_or(1, |profile| profile.first_register) + u32::from(written.range.start);
             numbered(first, written.values.into_iter())
@@ -159,7 +191,7 @@ fn decoded(told: &Transaction, unit: &PublishedUnit<'_>, profile: Option<&Profil
                 DecodedAnswer::Exception(ExceptionCode(*exception).to_string())
             }
             (reply, Some(range)) if range.function == code => {
-                DecodedAnswer::Values(registers(range, reply, told.sent_at, unit, profile))
+                DecodedAnswer::Values(registers(range, reply, told.sent_at, profile, samples))
             }
             (_, _) if written.is_some() && told.outcome == Outcome::Answered => DecodedAnswer::Confirmed,
             (_, _) => DecodedAnswer::Nothing,
@@ -193,8 +225,8 @@ fn registers(
     range: ReadRange,
     reply: &[u8],
     asked_at: Instant,
-    unit: &PublishedUnit<'_>,
     profile: Option<&Profile>,
+    samples: &[Sample<'_>],
 ) -> Vec<DecodedValue> {
     let first = profile.map_or(1, |profile| profile.first_register) + u32::from(range.start);
     let data = reply.get(2..).unwrap_or_default();
@@ -206,17 +238,12 @@ fn registers(
     let (Some(profile), Some(sample)) = (profile, Sample::new(range, reply, asked_at)) else {
         return numbered(first, words());
     };
-    // A scale may stand in another read; what this read holds is taken from it alone.
-    let blocks = unit.view.map(|view| view.snapshot.blocks()).unwrap_or_default().iter();
-    let others = blocks.filter(|block| !block.range.overlaps(&range));
-    let others = others.filter_map(|block| Sample::new(block.range, &block.reply, block.begun.instant));
-    let samples: Vec<_> = [sample].into_iter().chain(others).collect();
     let is_held = |point: &&Point| range.covers(&profile.range_in(point, range.function));
     let mut named = BTreeSet::new();
     let mut values = Vec::new();
     for point in profile.points.iter().filter(is_held) {
         named.extend(point.register..point.register + u32::from(point.range.quantity));
-        let Some(reading) = profile.decode(point, &samples) else { continue };
+        let Some(reading) = profile.decode_in(point, &sample, samples) else { continue };
         if point.group != Group::Reserved {
             values.push(DecodedValue { name: point.name.clone(), value: words_of(point, &reading.value) });
         }

@@ -10,7 +10,7 @@ use metergate::publisher::{Clocks, Plan, Publisher, StateTracks};
 use metergate::status::Published;
 use serde_json::{Value, json};
 
-use crate::support::published::{self, FLOATS, SETTINGS, change, change_unit, float, read};
+use crate::support::published::{self, FLOATS, INTEGERS, SETTINGS, change, change_unit, float, read};
 
 const SITE: &str = "
 listeners: [{address: 127.0.0.1:502}]
@@ -409,6 +409,23 @@ fn blocks_have_topics_and_times_of_their_own() {
     let settings = of("configuration");
     assert_eq!(seconds_of(&settings["time"]), 2);
     assert_eq!(settings["values"], json!({"alert_bitmap": 3}), "flags as the register holds them");
+}
+
+#[test]
+fn a_count_whose_exponent_changed_after_it_is_not_published_by_the_new_one() {
+    let mut site = Site::new("    points: [real_energy_total]\n");
+    let mut energy = |range, words: &[(u16, u16)], begun: u64, at: u64| {
+        let instant = site.at(begun);
+        read(&mut site.published, (0, 1), range, words, instant, begun);
+        let messages = site.publish(at);
+        let reading = content(messages.iter().rev().find(|one| one.topic.ends_with("/integers"))?);
+        Some((seconds_of(&reading["time"]), reading["values"]["real_energy_total"].clone()))
+    };
+    assert_eq!(energy(SETTINGS, &[(140, 0)], 2, 2), None);
+    assert_eq!(energy(INTEGERS, &[(1, 230)], 4, 5), Some((4, json!(230))));
+    assert_eq!(energy(SETTINGS, &[(140, 1)], 11, 15), Some((4, Value::Null)), "not 2300");
+    assert_eq!(energy(SETTINGS, &[(140, 1)], 13, 25), Some((4, Value::Null)));
+    assert_eq!(energy(INTEGERS, &[(1, 23)], 34, 35), Some((34, json!(230))));
 }
 
 #[test]

@@ -101,6 +101,9 @@ fn a_profile_alone_has_its_own_choice_of_blocks_read_at_its_two_paces() {
     let function = FunctionCode::READ_HOLDING_REGISTERS;
     let uncut = |address| polling(&config).uncut.contains(&(function, address));
     assert!(uncut(1) && !uncut(2) && uncut(257) && !uncut(256) && !uncut(258) && !uncut(130));
+    let scales = &polling(&config).scales;
+    assert_eq!(scales.len(), 8, "{scales:?}");
+    assert!(scales.contains(&ReadRange { function, start: 140, quantity: 1 }), "{scales:?}");
     let known: Vec<_> = config.buses[0].profiles.values().collect();
     assert_eq!(known.len(), 2);
     assert_eq!(known[0].profile.title, "Leviton Series 4000-R");

@@ -29,7 +29,7 @@ fn meter(alerts: u16, integers: &[(u16, u16)]) -> Case {
 fn meter_read(ago: Duration, alerts: u16, integers: &[(u16, u16)]) -> Case {
     let mut case = Case::new(|at| {
         let snapshot = Snapshot::default()
-            .with(block(129, 26, &[(146, alerts)], at - 30 * SECOND))
+            .with(block(129, 26, &[(146, alerts)], at - ago.max(30 * SECOND)))
             .with(block(1, 52, integers, at - ago));
         open(vec![UnitView { snapshot: Arc::new(snapshot), ..healthy(3, at) }])
     });

@@ -84,7 +84,7 @@ fn age_counts_from_the_beginning_and_is_kept_to_the_edge() {
 fn a_table_serves_the_other_only_where_the_profile_says_so() {
     let now = Instant::now();
     let input = ReadRange { function: FunctionCode::READ_INPUT_REGISTERS, ..registers(2, 2) };
-    let held = |tables| Snapshot::new(tables).with(block(registers(0, 10), 9, now, 1));
+    let held = |tables| Snapshot::new(tables, [].into()).with(block(registers(0, 10), 9, now, 1));
     assert_eq!(held(Tables::Apart).answer(&input, SECOND, ListenerId::default(), now), None);
     assert_eq!(
         held(Tables::Mirrored).answer(&input, SECOND, ListenerId::default(), now),
@@ -92,6 +92,75 @@ fn a_table_serves_the_other_only_where_the_profile_says_so() {
     );
     let coils = ReadRange { function: FunctionCode::READ_COILS, ..registers(0, 2) };
     assert_eq!(held(Tables::Mirrored).answer(&coils, SECOND, ListenerId::default(), now), None);
+}
+
+/// A unit whose register 0 is scaled by register 100: the values that register 100 is known to have had, and when, in
+/// seconds from the start.
+fn ratios(snapshot: &Snapshot, start: Instant) -> Vec<(u64, u8)> {
+    let reads = snapshot.reads().filter(|(range, ..)| *range == registers(100, 1));
+    let mut ratios: Vec<_> =
+        reads.map(|(_, reply, at)| (at.saturating_duration_since(start).as_secs(), reply[3])).collect();
+    ratios.sort_unstable();
+    ratios
+}
+
+#[test]
+fn the_ratios_read_right_before_and_right_after_a_value_are_kept_with_it() {
+    let start = Instant::now();
+    let mut snapshot = Snapshot::new(Tables::Apart, [registers(100, 1)].into());
+    let mut generation = 0;
+    let mut read = |snapshot: &Snapshot, start_of_range, value, second: u32| {
+        generation += 1;
+        snapshot.with(block(registers(start_of_range, 1), value, start + SECOND * second, generation))
+    };
+    for (second, ratio) in [(0, 10), (2, 10), (4, 10)] {
+        snapshot = read(&snapshot, 100, ratio, second);
+    }
+    assert_eq!(ratios(&snapshot, start), [(4, 10)], "nothing else was read that it could scale");
+    snapshot = read(&snapshot, 0, 230, 5);
+    for (second, ratio) in [(6, 20), (8, 10), (10, 20), (12, 30)] {
+        snapshot = read(&snapshot, 100, ratio, second);
+    }
+    assert_eq!(ratios(&snapshot, start), [(4, 10), (6, 20), (12, 30)]);
+    assert_eq!(snapshot.blocks().len(), 2, "clients are served from none of the earlier ones");
+    let wanted = registers(100, 1);
+    let served = snapshot.answer(&wanted, 60 * SECOND, ListenerId::default(), start + 13 * SECOND);
+    assert_eq!(served, Some(reply(wanted, 30)));
+    snapshot = read(&snapshot, 0, 115, 15);
+    assert_eq!(ratios(&snapshot, start), [(12, 30)], "the value they were kept for is gone");
+    snapshot = read(&snapshot, 100, 30, 16);
+    assert_eq!(ratios(&snapshot, start), [(12, 30), (16, 30)]);
+    // A write drops them with all values.
+    assert_eq!(ratios(&snapshot.without(|_| true), start), []);
+    let forgotten = snapshot.without(|block| block.range == registers(100, 1));
+    assert_eq!(ratios(&forgotten, start), [], "its range is read no longer");
+}
+
+#[test]
+fn earlier_ratios_are_bounded() {
+    let start = Instant::now();
+    let mut snapshot = Snapshot::new(Tables::Apart, [registers(100, 1)].into());
+    // The worst case: many ranges, and the ratio read anew between any two of them.
+    for turn in 0..100_u16 {
+        let at = start + SECOND * u32::from(turn);
+        snapshot = snapshot.with(block(registers(100, 1), turn, at, u64::from(turn) * 2));
+        snapshot =
+            snapshot.with(block(registers(1000 + turn, 1), 1, at + SECOND / 2, u64::from(turn) * 2 + 1));
+    }
+    assert_eq!(snapshot.reads().count() - snapshot.blocks().len(), 32);
+    assert_eq!(ratios(&snapshot, start).first().map(|(second, _)| *second), Some(67));
+}
+
+#[test]
+fn values_that_nothing_scales_keep_no_earlier_reads() {
+    let start = Instant::now();
+    let mut snapshot = Snapshot::default();
+    for second in 0..10_u16 {
+        let at = start + SECOND * u32::from(second);
+        let range = registers(100 * (second % 2), 1);
+        snapshot = snapshot.with(block(range, second, at, second.into()));
+    }
+    assert_eq!(snapshot.reads().count(), 2);
 }
 
 #[test]

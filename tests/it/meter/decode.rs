@@ -103,6 +103,36 @@ fn an_exponent_of_another_read_says_how_far_apart_it_was() {
 }
 
 #[test]
+fn the_first_read_of_an_exponent_is_no_proof_of_what_was_long_before_it() {
+    let start = Instant::now();
+    let (power, scales) = (Read::new(3, &[12]), Read::new(140, &[1]));
+    let after = |apart: Duration| {
+        let samples = [power.at(start), scales.at(start + apart)];
+        decode(meter(), "real_power_total", &samples).value
+    };
+    assert_eq!(after(Duration::from_secs(10)), number(12, 1), "the first walk over the blocks after a start");
+    let late = after(Duration::from_millis(10_001));
+    assert_eq!(late, Value::Unscaled { count: RawNumber::Whole(12), why: Unscaled::NotRead });
+}
+
+#[test]
+fn what_a_value_is_scaled_by_has_an_age_of_its_own() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let (power, scales) = (Read::new(3, &[12]), Read::new(140, &[1]));
+    let scaled_at = |samples: &[Sample<'_>]| decode(meter(), "real_power_total", samples).scale_asked_at;
+    assert_eq!(scaled_at(&[scales.at(at(10)), power.at(at(3000))]), Some(at(10)));
+    let around = [scales.at(at(10)), power.at(at(20)), scales.at(at(30)), scales.at(at(40))];
+    assert_eq!(scaled_at(&around), Some(at(30)), "the last of the two that agree");
+    assert_eq!(scaled_at(&[power.at(at(20))]), None);
+    let float = Read::new(261, &[0x4049, 0x0FDB]);
+    assert_eq!(decode(meter(), "real_power_total_f", &[float.at(at(0))]).scale_asked_at, None);
+    let own = Read::new(135, &[104, 0, 1, 0, 0, 0xFFFF, 0]);
+    let together = decode(meter(), "max_theoretical_power", &[own.at(at(7))]);
+    assert_eq!((together.scaled, together.scale_asked_at), (ScaleRead::Together, Some(at(7))));
+}
+
+#[test]
 fn an_exponent_read_before_and_after_is_sure_and_one_that_changed_gives_no_value() {
     let at = |seconds| Instant::now() + Duration::from_secs(seconds);
     let (power, one, two) = (Read::new(3, &[12]), Read::new(140, &[1]), Read::new(140, &[2]));

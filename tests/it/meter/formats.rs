@@ -171,6 +171,15 @@ fn a_ratio_is_of_the_reads_around_the_value_and_its_age_is_known() {
         (reading.value, reading.scaled)
     };
     let unscaled = |why| (Value::Unscaled { count: RawNumber::Whole(1200), why }, ScaleRead::Missing);
+    let old_and_new = profile.decode(
+        point,
+        &[
+            Sample::new(range(0, &[0]), &volts, at(10)).unwrap(),
+            Sample::new(range(10, &[0; 2]), &reply(&[0, 1000]), at(4)).unwrap(),
+            Sample::new(range(12, &[0]), &reply(&[200]), at(8)).unwrap(),
+        ],
+    );
+    assert_eq!(old_and_new.unwrap().scale_asked_at, Some(at(4)), "of two ratios the older");
     let (value, read) = decode(&[(7, ratio(1000, 200))]);
     assert_eq!((value.number(), read), (Some(600.0), ScaleRead::Apart(Duration::from_secs(3))));
     let around = decode(&[(7, ratio(1000, 200)), (11, ratio(1000, 200))]);

@@ -97,6 +97,54 @@ fn what_has_no_value_is_null_and_says_why() {
 }
 
 #[test]
+fn a_count_whose_exponent_changes_around_it_is_not_shown_by_the_new_one() {
+    let start = Instant::now();
+    let mut published = published(TWO_LINES, start);
+    let at = |seconds: u32| start + seconds * SECOND;
+    let unit_at = |published: &Published, seconds| json(published, "/api/v1/units/11", at(seconds));
+    let energy =
+        |published: &Published, seconds| point(&unit_at(published, seconds), "real_energy_total").clone();
+    let settings = |published: &mut Published, exponent: u16, second, generation| {
+        read(published, (1, 1), SETTINGS, &[(ENERGY_EXPONENT, exponent)], at(second), generation);
+    };
+    let count = |published: &mut Published, count: u16, second, generation| {
+        read(published, (1, 1), INTEGERS, &[(ENERGY_COUNT + 1, count)], at(second), generation);
+    };
+    settings(&mut published, 0, 10, 1);
+    count(&mut published, 230, 20, 2);
+    let shown = energy(&published, 21);
+    assert_eq!(
+        (shown["value"].to_string().as_str(), &shown["age_ms"], &shown["scale_age_ms"], &shown["problem"]),
+        ("230", &json!(1000), &json!(11_000), &Value::Null),
+        "nothing is known yet of what comes after"
+    );
+    let family = "metergate_meter_real_energy_watthours_total";
+    let has_energy = |published: &Published, seconds| {
+        samples(published, family, at(seconds)).iter().any(|one| one.contains(r#""real_energy_total""#))
+    };
+    assert!(has_energy(&published, 21));
+    // The meter counts tens from now on; its count of before is still the newest.
+    settings(&mut published, 1, 22, 3);
+    for seconds in [22, 24] {
+        let shown = energy(&published, seconds);
+        assert_eq!(
+            (&shown["value"], &shown["problem"], &shown["scale_age_ms"]),
+            (&Value::Null, &json!("exponent_changed"), &Value::Null),
+            "not 2300"
+        );
+        assert!(!has_energy(&published, seconds));
+        settings(&mut published, 1, seconds + 1, u64::from(seconds));
+    }
+    let html = page(&published, &History::default(), "/units/11", at(26));
+    assert!(html.contains("its exponent changed while it was read") && !html.contains("2300"));
+    count(&mut published, 23, 30, 40);
+    let shown = energy(&published, 31);
+    assert_eq!((shown["value"].to_string().as_str(), &shown["scale_age_ms"]), ("230", &json!(6000)));
+    let html = page(&published, &History::default(), "/units/11", at(31));
+    assert!(html.contains(r#"1.0 s<span class="sub">scale 6.0 s</span>"#), "{html}");
+}
+
+#[test]
 fn counts_are_scaled_exactly_and_codes_and_flags_have_their_words() {
     let now = Instant::now() + 100 * SECOND;
     let mut published = published(TWO_LINES, now);

@@ -233,6 +233,7 @@ fn settings(pace: Pace, request_gap: Duration) -> LineSettings {
         mirrored: false,
         // Floats: every second register belongs to the one before.
         uncut: (257..346).step_by(2).map(|at| (FLOATS.function, at)).collect(),
+        scales: [].into(),
     };
     let unit = |id, polling| UnitSettings { request_gap, polling, ..settings::unit(id) };
     let units = vec![unit(1, polling), unit(2, Polling::default())];

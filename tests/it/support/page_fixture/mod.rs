@@ -291,6 +291,7 @@ pub(crate) fn point(
         text: None,
         unit: Some(unit.into()),
         age_ms: value.map(|_| 740),
+        scale_age_ms: None,
         problem: value.is_none().then_some(ValueProblem::NotRead),
         in_range: Some(true),
         meaningful: Some(true),

@@ -35,7 +35,8 @@ pub(crate) fn draw(settings: &mut LineSettings, rng: &mut Rng) -> bool {
                 blocks.push(block(range, rng));
             }
         }
-        unit.polling = Polling { blocks, demanded: Vec::new(), mirrored, uncut: uncut() };
+        unit.polling =
+            Polling { blocks, demanded: Vec::new(), mirrored, uncut: uncut(), ..Polling::default() };
     }
     true
 }
