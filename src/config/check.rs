@@ -739,7 +739,8 @@ fn check_deadline(
             None => "the default response_timeout".to_owned(),
         };
         let what = format!(
-            "{default}{} is too short for one attempt: {limit} is {}, and what a meter answers later than {} gets 0x0B",
+            "{default}{} is too short for one attempt: {limit} is {}, and clients get 0x0B when a meter takes longer \
+             than {}",
             show(deadline),
             show(slow),
             show(deadline)

@@ -198,7 +198,7 @@ pub struct Bus {
     /// Longest pause inside an answer; absent: [`Bus::byte_timeout`].
     pub byte_timeout: Option<ByteTimeout>,
     /// Silence before a request.
-    pub request_gap: Duration<0, { 10 * SECOND }>,
+    pub request_gap: Duration<0, SECOND>,
     /// Silence after a broadcast.
     pub turnaround_delay: Duration<0, { 10 * SECOND }>,
     /// How long nothing is sent to a unit whose answer is late; absent: `response_timeout`.
@@ -216,7 +216,7 @@ pub struct Bus {
     /// Whether `units` are in the order of the wire, nearest first, so that a break can be located.
     pub wire_order: YesNo,
     /// Longest pause between two probes.
-    pub probe_max: Duration<100, HOUR>,
+    pub probe_max: Duration<SECOND, HOUR>,
     /// Limit of ranges learned from clients.
     pub learn_limit: Count<0, 65_536>,
     /// Registers that may be read to join two learned ranges.
@@ -267,7 +267,7 @@ pub struct Unit {
     /// As on the bus.
     pub byte_timeout: Option<ByteTimeout>,
     /// As on the bus.
-    pub request_gap: Option<Duration<0, { 10 * SECOND }>>,
+    pub request_gap: Option<Duration<0, SECOND>>,
     /// As on the bus.
     pub merge_gap: Option<MergeGap>,
     /// As on the bus.
@@ -369,7 +369,7 @@ pub struct Sparkplug {
 /// How often settings and identity are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
-pub struct PollSlow(pub Duration<100, DAY>);
+pub struct PollSlow(pub Duration<SECOND, DAY>);
 
 impl Section for File {
     const APART: &'static [&'static str] = &["listeners", "buses", "mqtt"];

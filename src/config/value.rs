@@ -475,7 +475,7 @@ impl<const MIN: u64, const MAX: u64> Serialize for Size<MIN, MAX> {
 
 scalar!([const MIN: u64, const MAX: u64] Size<MIN, MAX>);
 
-type Interval = Duration<100, { 24 * 60 * 60 * 1000 }>;
+type Interval = Duration<1_000, { 24 * 60 * 60 * 1000 }>;
 
 fn absolute(text: &str) -> Option<PathBuf> {
     path(text).filter(|path| path.is_absolute())

@@ -429,8 +429,8 @@ const IDLE_RECONNECT_MAX: Duration = Duration::from_secs(10);
 const DOUBLINGS_MAX: u32 = 10;
 
 /// So many connections in a row that ended on a request and brought nothing may be those of a server that has no
-/// connection free.
-const HANG_UPS_DOUBTED: u32 = 2;
+/// connection free: more than a single read that is repeated brings about.
+const HANG_UPS_DOUBTED: u32 = 3;
 
 /// A server that keeps a connection for so long has accepted it; one that has no room for another client closes it
 /// sooner.

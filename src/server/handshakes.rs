@@ -1,15 +1,18 @@
 //! TLS handshakes of a listener, apart from the connections of clients that are through with theirs.
 //!
-//! Owns their bounds: how long one may take, and how many there are at once. They run in a
-//! thread of their own with a low priority, so that computing them delays no client and no line, however many come. A
-//! client counts as a connection of the listener only after its handshake.
+//! Owns their bounds: how long one may take, how many there are at once, and which one gives way. They run in a thread of
+//! their own with a low priority, so that computing them delays no client and no line, however many come. A client counts
+//! as a connection of the listener only after its handshake.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -31,6 +34,8 @@ pub(super) struct Handshakes {
 #[derive(Debug)]
 struct RunningHandshake {
     peer: SocketAddr,
+    /// Its task owns it.
+    socket: Weak<TcpStream>,
     task: AbortHandle,
 }
 
@@ -46,19 +51,25 @@ pub(super) struct Handshake {
 }
 
 impl Handshakes {
-    /// Begins a handshake. If there are too many, the oldest one of the site that has most is aborted for it, and its
-    /// client returned: clients that begin handshakes and end none shut out no other.
+    /// Begins a handshake. If there are too many, one that waits for its client is aborted for it, the oldest of the site
+    /// that has most, and its client returned: clients that begin handshakes and end none shut out no other.
     ///
     /// # Errors
-    /// The system has no thread left for them.
+    /// There are too many and all wait for this machine, or the system has no thread left for them.
     pub(super) fn begin(
         &mut self,
         server: &Arc<TlsServer>,
         stream: TcpStream,
         peer: SocketAddr,
     ) -> Result<Option<SocketAddr>, HandshakeFailure> {
+        let aborted = match self.is_full() {
+            true => Some(self.abort_one().ok_or(HandshakeFailure::TooMany)?),
+            false => None,
+        };
         let background = self.background().map_err(|_| HandshakeFailure::TooMany)?.clone();
         let server = Arc::clone(server);
+        let stream = Arc::new(stream);
+        let socket = Arc::downgrade(&stream);
         let handshake = async move {
             let accepted = timeout(HANDSHAKE_TIMEOUT, tls::accept(&server, stream)).await;
             let result = match accepted {
@@ -69,9 +80,8 @@ impl Handshakes {
             };
             Handshake { peer, server, result }
         };
-        let aborted = self.is_full().then(|| self.abort_one()).flatten();
         let task = self.tasks.spawn_on(handshake, &background);
-        self.running.push(RunningHandshake { peer, task });
+        self.running.push(RunningHandshake { peer, socket, task });
         Ok(aborted)
     }
 
@@ -87,22 +97,30 @@ impl Handshakes {
         Ok(())
     }
 
-    /// Whether another one is aborted for the next.
-    pub(super) fn is_full(&self) -> bool {
+    /// Whether the next one finds no place: there are too many, and all of them wait for this machine.
+    pub(super) fn is_overloaded(&self) -> bool {
+        self.is_full() && self.dispensable().is_none()
+    }
+
+    fn is_full(&self) -> bool {
         self.running.len() >= HANDSHAKES_MAX
     }
 
     fn abort_one(&mut self) -> Option<SocketAddr> {
-        // In one pass: a flood brings this about for each of its connections, in the thread that accepts them.
+        let aborted = self.running.remove(self.dispensable()?);
+        aborted.task.abort();
+        Some(aborted.peer)
+    }
+
+    /// The one that gives way, by its index.
+    fn dispensable(&self) -> Option<usize> {
         let mut counts = HashMap::new();
         for running in &self.running {
             *counts.entry(site(running.peer)).or_insert(0) += 1;
         }
-        let most = counts.values().max()?;
-        let oldest = self.running.iter().position(|running| counts.get(&site(running.peer)) == Some(most))?;
-        let aborted = self.running.remove(oldest);
-        aborted.task.abort();
-        Some(aborted.peer)
+        let mut oldest_of_most: Vec<_> = self.running.iter().enumerate().collect();
+        oldest_of_most.sort_by_key(|(_, running)| Reverse(counts.get(&site(running.peer))));
+        oldest_of_most.into_iter().find(|(_, running)| running.waits_for_client()).map(|(index, _)| index)
     }
 
     /// The next handshake to end; never, if there is none. Cancel safe.
@@ -126,6 +144,15 @@ impl Handshakes {
             None => BackgroundRuntime::start("handshakes")?,
         };
         Ok(self.background.insert(background).handle())
+    }
+}
+
+impl RunningHandshake {
+    /// Whether nothing of its client is there to be worked on.
+    fn waits_for_client(&self) -> bool {
+        let Some(socket) = self.socket.upgrade() else { return false };
+        let peeked = SockRef::from(&*socket).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err() || peeked.is_ok_and(|length| length == 0)
     }
 }
 

@@ -159,7 +159,7 @@ impl Acceptor {
                     }
                     Err(failure) => self.note_failure(&state, server, peer, failure),
                 }
-                let pause = if self.handshakes.is_full() { FULL_PAUSE } else { HANDSHAKE_PAUSE };
+                let pause = if self.handshakes.is_overloaded() { OVERLOAD_PAUSE } else { HANDSHAKE_PAUSE };
                 self.next_handshake = Some(now + pause);
             }
         }
@@ -169,7 +169,8 @@ impl Acceptor {
     fn handle_handshake(&mut self, handshake: Handshake) {
         let Handshake { peer, server, result } = handshake;
         // There is room for the next one.
-        self.next_handshake = None;
+        let soon = Instant::now() + HANDSHAKE_PAUSE;
+        self.next_handshake = self.next_handshake.map(|at| at.min(soon));
         let metrics = Arc::clone(&self.listener.load().metrics);
         let closing = self.stop.child_token();
         let listed = result.and_then(|(stream, identity)| {
@@ -401,9 +402,9 @@ pub const REVERIFY_PERIOD: Duration = Duration::from_secs(60 * 60);
 /// keep a worker from connections and lines for as long as it takes to accept them all; so they wait in the kernel.
 const HANDSHAKE_PAUSE: Duration = Duration::from_millis(1);
 
-/// The same where one of those in progress has to give way: clients that all begin at once, after a power cut, are through
-/// sooner if they wait than if each throws out one that is nearly through.
-const FULL_PAUSE: Duration = Duration::from_millis(5);
+/// The same while all in progress wait for this machine, unless one ends: clients that connect at once, after a power cut,
+/// are through sooner if they wait than if some are turned away.
+const OVERLOAD_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a stop waits for connections to end, in addition to `request_deadline`.
 pub const GRACE: Duration = Duration::from_secs(1);

@@ -1,4 +1,5 @@
-"""The peers of one group, one after another, against a program: `main.py PROGRAM GROUP`. Started by `run`."""
+"""The peers of one group, one after another, against a program: `main.py PROGRAM GROUP`. Started by `run`, which asks
+for the groups by `main.py --groups`."""
 
 import sys
 import time
@@ -54,10 +55,13 @@ GROUPS = {
 
 def main():
     """Runs every check; 0 if all passed."""
+    if sys.argv[1:] == ["--groups"]:
+        print(*GROUPS)
+        return 0
+    program, group = sys.argv[1:]
     report = Report()
     started = time.monotonic()
     try:
-        program, group = sys.argv[1:]
         prepared, peers = GROUPS[group]
         with prepared(program) as stage:
             for name, checks in peers:
