@@ -12,7 +12,7 @@ use crate::meter::{Point, Profile};
 use crate::mqtt::{Outbox, SparkplugOutbox, WallClock};
 use crate::status::{Number, Published, PublishedUnit, UnitState};
 
-/// When the state of each unit began, as the gateway saw it, and the clock by which it is told: shared by all brokers, so that
+/// When the state of each unit began, as the gateway saw it, and the clock that gives its time: shared by all brokers, so that
 /// one that is added later gets the same.
 #[derive(Debug, Default)]
 pub struct StateTracks(Mutex<Tracks>);
@@ -37,7 +37,7 @@ struct StateTrack {
 }
 
 impl StateTracks {
-    /// Records the states of all units, and forgets the units that are gone. Returns the clock by which times are told.
+    /// Records the states of all units, and forgets the units that are gone. Returns the clock that gives all times.
     pub fn observe(&self, published: &Published, clocks: &Clocks) -> WallClock {
         let mut tracks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut tracks.states);
@@ -157,7 +157,7 @@ impl Publisher {
         let plan = Arc::clone(&self.plan);
         for planned in &plan.units {
             // A start and a reload make the plan a moment before its units are published: until then the identifier clients
-            // use may be nobody's, or that of another meter.
+            // use may have no meter, or another.
             let unit = units.get(&(planned.bus.as_str(), planned.alias));
             let unit = unit.filter(|unit| unit.settings.id == planned.id);
             let track = self.units.entry(Arc::clone(&planned.state_topic)).or_default();
@@ -192,7 +192,7 @@ impl Publisher {
     }
 }
 
-/// The present, and the clock by which times are told.
+/// The present, and the clock that gives all times.
 struct Present {
     now: Moment,
     clock: WallClock,
