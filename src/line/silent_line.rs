@@ -14,8 +14,9 @@ pub(super) struct SilentLine {
     /// Units that did not answer since the last intact frame, and since when.
     unanswered: BTreeSet<UnitId>,
     since: Option<Instant>,
-    /// Whether an answer came damaged or broke off since the last intact frame.
-    has_damaged_answers: bool,
+    /// Attempts since the last intact frame whose answer came damaged or broke off, and those without any.
+    damaged: u32,
+    missing: u32,
     /// The unit that sent the last intact frame.
     last_answered: Option<UnitId>,
     silence: Option<Silence>,
@@ -49,19 +50,24 @@ impl SilentLine {
     pub(super) fn note_alive(&mut self, unit: UnitId) -> bool {
         self.unanswered.clear();
         self.since = None;
-        self.has_damaged_answers = false;
+        (self.damaged, self.missing) = (0, 0);
         self.last_answered = Some(unit);
         self.silence.take().is_some()
     }
 
     /// An answer came damaged, or broke off.
     pub(super) fn note_damaged(&mut self) {
-        self.has_damaged_answers = true;
+        self.damaged = self.damaged.saturating_add(1);
     }
 
-    /// Whether answers come, though none of them intact.
+    /// No answer came.
+    pub(super) fn note_missing(&mut self) {
+        self.missing = self.missing.saturating_add(1);
+    }
+
+    /// Whether most answers come, though none of them intact. One that breaks off where the wire does is no sign of that.
     pub(super) fn has_damaged_answers(&self) -> bool {
-        self.has_damaged_answers
+        self.damaged > self.missing
     }
 
     /// A unit of a line of `units` got a request at `sent_at` and sent no intact frame.

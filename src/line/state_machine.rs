@@ -898,8 +898,10 @@ impl<T> Line<T> {
         let (sent_at, wire_end, now_instant) = (ended.sent_at, ended.wire_end, now.instant);
         let misfit = ended.misfit;
         let outcome = outcome_of(failure, misfit);
-        if matches!(failure, AttemptFailure::Truncated | AttemptFailure::Garbled) {
-            self.silent_line.note_damaged();
+        match failure {
+            AttemptFailure::Truncated | AttemptFailure::Garbled => self.silent_line.note_damaged(),
+            AttemptFailure::Silent => self.silent_line.note_missing(),
+            AttemptFailure::Misfit | AttemptFailure::Interrupted => {}
         }
         self.note_failed_attempt(id, &ended, failure);
         let is_alive = in_flight.is_alive || failure == AttemptFailure::Misfit;

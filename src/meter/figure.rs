@@ -114,7 +114,8 @@ const EXPONENT_MAX: i32 = 12;
 /// Below this power of ten, too.
 const EXPONENT_MIN: i32 = -3;
 
-/// How often something happens, by the unit in which that is a figure: `11.4 a second`, `4.0 a minute`, `2.0 an hour`.
+/// How often something happens, by the unit in which that is a figure: `11.4 a second`, `4.0 a minute`, `2.0 an hour`,
+/// `1.0 a day`.
 #[must_use]
 pub fn rate(per_second: f64) -> String {
     let (per_minute, per_hour) = (per_second * 60.0, per_second * 3600.0);
@@ -124,8 +125,10 @@ pub fn rate(per_second: f64) -> String {
         format!("{per_second:.1} a second")
     } else if per_minute >= 1.0 {
         format!("{per_minute:.1} a minute")
-    } else {
+    } else if per_hour >= 1.0 {
         format!("{per_hour:.1} an hour")
+    } else {
+        format!("{:.1} a day", per_hour * 24.0)
     }
 }
 
@@ -137,6 +140,7 @@ mod tests {
     fn a_rate_says_something_however_small_it_is() {
         for (per_second, text) in [
             (0.0, "none"),
+            (1.0 / 86_400.0, "1.0 a day"),
             (1.0 / 3600.0, "1.0 an hour"),
             (24.0 / 3600.0, "24.0 an hour"),
             (0.02, "1.2 a minute"),

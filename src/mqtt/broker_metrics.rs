@@ -68,7 +68,7 @@ pub struct BrokerView {
 impl BrokerMetrics {
     /// Sets the time between two messages of the same content: the rate is taken over at least so long.
     pub fn set_interval(&self, every: Duration) {
-        self.lock().length = every.max(WINDOW);
+        self.lock().length = every.clamp(WINDOW, LONGEST_WINDOW);
     }
 
     /// What was counted by `now`.
@@ -153,6 +153,9 @@ impl Inner {
         (elapsed >= WINDOW_MIN).then(|| (self.published - before) as f64 / elapsed.as_secs_f64())
     }
 }
+
+/// Longest length of a window: what was published before says little of now.
+const LONGEST_WINDOW: Duration = Duration::from_secs(600);
 
 /// Shortest length of a window.
 const WINDOW: Duration = Duration::from_secs(10);

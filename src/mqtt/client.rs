@@ -460,6 +460,11 @@ impl Connection {
                 outbox.put_back(sent);
                 End::Stopped
             }
+            // A broker that hangs, or a way to it that is cut, says nothing of any message.
+            End::Lost { why, held } if why.cause != LossCause::Closed => {
+                outbox.put_back(sent);
+                End::Lost { why, held }
+            }
             End::Lost { why, held } => {
                 let dropped = outbox.put_back_lost(sent);
                 let dropped = dropped.map(|topic| {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -96,8 +96,8 @@ struct Inner {
     /// Connections in a row that ended with unacknowledged messages.
     losses: u32,
     suspect: Option<Suspect>,
-    /// Topics of retained messages that the broker does not take.
-    refused: BTreeSet<Arc<str>>,
+    /// Topics of retained messages that the broker does not take, and since when.
+    refused: BTreeMap<Arc<str>, Instant>,
 }
 
 /// Announcements of an earlier configuration.
@@ -151,7 +151,7 @@ impl Outbox {
             is_retired: false,
             losses: 0,
             suspect: None,
-            refused: BTreeSet::new(),
+            refused: BTreeMap::new(),
         };
         Self { inner: Mutex::new(inner), filled: Notify::new() }
     }
@@ -214,7 +214,11 @@ impl Outbox {
         }
         inner.removals.remove(&topic);
         inner.states.insert(Arc::clone(&topic), payload);
-        if !inner.unsent.contains(&topic) && !inner.refused.contains(&topic) {
+        // It may have been a broker that could not keep any connection.
+        if inner.refused.get(&topic).is_some_and(|since| since.elapsed() >= REFUSED_FOR) {
+            inner.refused.remove(&topic);
+        }
+        if !inner.unsent.contains(&topic) && !inner.refused.contains_key(&topic) {
             inner.unsent.push_back(topic);
         }
         drop(inner);
@@ -269,7 +273,8 @@ impl Outbox {
         }
         let status: Arc<str> = status_topic.into();
         inner.states.remove(&status);
-        inner.unsent = inner.states.keys().filter(|topic| !inner.refused.contains(*topic)).cloned().collect();
+        inner.unsent =
+            inner.states.keys().filter(|topic| !inner.refused.contains_key(*topic)).cloned().collect();
         inner.unsent.push_back(Arc::clone(&status));
         inner.removals.remove(&status);
         inner.states.insert(status, Bytes::from_static(ONLINE));
@@ -320,7 +325,7 @@ impl Outbox {
         }
         while let Some(message) = inner.announcements.as_ref().and_then(|all| all.get(inner.announced)) {
             inner.announced += 1;
-            if !inner.refused.contains(&message.topic) {
+            if !inner.refused.contains_key(&message.topic) {
                 return Some(message);
             }
         }
@@ -337,7 +342,7 @@ impl Outbox {
         self.lock().put_back(sent);
     }
 
-    /// The same when a connection was lost. Returns the topic of a message that was dropped because several connections in a
+    /// The same when the broker has ended the connection. Returns the topic of a message that was dropped because several connections in a
     /// row were lost with it.
     pub(super) fn put_back_lost(&self, mut sent: VecDeque<Message>) -> Option<Arc<str>> {
         let mut inner = self.lock();
@@ -470,7 +475,7 @@ impl Inner {
         self.losses = 0;
         self.dropped += 1;
         if dropped.retained && self.refused.len() < MOST_REFUSED {
-            self.refused.insert(Arc::clone(&dropped.topic));
+            self.refused.insert(Arc::clone(&dropped.topic), Instant::now());
         }
         Some(dropped.topic)
     }
@@ -515,6 +520,9 @@ const CAREFUL_AFTER: u32 = 2;
 
 /// Topics of retained messages that are not tried again before the next reload.
 const MOST_REFUSED: usize = 64;
+
+/// How long no change of such a state is sent.
+const REFUSED_FOR: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {

@@ -137,6 +137,30 @@ fn a_line_whose_answers_all_break_off_at_their_first_byte_is_not_called_silent()
 }
 
 #[test]
+fn a_wire_that_is_cut_in_the_middle_of_an_answer_is_a_silent_one() {
+    let mut bench = Bench::of(&[1, 2, 3]);
+    let mut is_cut = false;
+    while bench.now() < 30_000.0 {
+        if bench.line.is_idle() {
+            for unit in 1..=3_u8 {
+                bench.read(u32::from(unit), Ask { deadline: 3_000.0, ..Ask::of(unit) }, unit, 1);
+            }
+        }
+        match bench.next_sent() {
+            Some(sent) if !std::mem::replace(&mut is_cut, true) => {
+                bench.to(sent.at + 10.0);
+                bench.bytes(&[sent.unit, 3]);
+            }
+            Some(_) | None => bench.step(),
+        }
+    }
+    let is_silence = |event: &&LineEvent| matches!(event, LineEvent::LineSilent { .. });
+    let told = bench.events.iter().find(is_silence).expect("no unit answers");
+    let told = told.describe(bench.line.settings()).to_string();
+    assert!(!told.contains("answers come damaged"), "{told}");
+}
+
+#[test]
 fn an_exception_is_recorded_and_counted_by_its_code() {
     let mut bench = Bench::of(&[1]);
     bench.read(1, Ask::of(1), 0, 1);
