@@ -311,7 +311,7 @@ impl Cache {
             }
         }
         let Some(known) = known else { return };
-        self.note_whole(unit, &known);
+        self.note_whole(unit, &known, begun.instant);
         let (plan, ranges, id) = (&self.plan, &self.ranges, unit.id());
         // Ranges forgotten in the meantime lose their blocks, too.
         unit.drop_blocks(|block| {
@@ -435,10 +435,10 @@ impl Cache {
     }
 
     /// The unit answered this range in full.
-    fn note_whole(&mut self, unit: &mut Unit, range: &ReadRange) {
+    fn note_whole(&mut self, unit: &mut Unit, range: &ReadRange, begun: Instant) {
         let id = unit.id();
         if let Some(plan) = &mut self.plan {
-            plan.note_read(id, range);
+            plan.note_read(id, range, begun);
         }
         self.ranges.note_read(id, range);
         self.unanswered.retain(|entry| entry.unit != id || entry.range != *range);

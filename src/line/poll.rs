@@ -256,10 +256,19 @@ impl PollPlan {
         }
     }
 
-    /// The unit answered this range in full.
-    pub fn note_read(&mut self, unit: UnitId, range: &ReadRange) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.is(unit, range)) {
-            entry.was_read = true;
+    /// The unit answered this range in full, in a read that began `at`. With its first answer its settings are due: counts
+    /// that are scaled by them have no value before.
+    pub fn note_read(&mut self, unit: UnitId, range: &ReadRange, at: Instant) {
+        let of_unit = || self.entries.iter().filter(|entry| entry.block.unit == unit);
+        let is_first =
+            of_unit().any(|entry| entry.block.range == *range) && !of_unit().any(|entry| entry.was_read);
+        for entry in self.entries.iter_mut().filter(|entry| entry.block.unit == unit) {
+            if entry.block.range == *range {
+                entry.was_read = true;
+            } else if is_first && !entry.block.measured && entry.begun.is_none() && entry.due > at {
+                entry.even = entry.even.or(Some(entry.due));
+                entry.due = at;
+            }
         }
     }
 
@@ -362,7 +371,8 @@ impl PollPlan {
                 let before = entry.due;
                 let even = first + interval / count * index;
                 let soon = first + interval.min(SPREAD_MAX) / count * index;
-                let sooner = entry.due <= now && soon < even;
+                // What was to come sooner than an even spread requires, and has not, still does.
+                let sooner = (entry.due <= now || entry.even.is_some()) && soon < even;
                 (entry.due, entry.even) = if sooner { (soon, Some(even)) } else { (even, None) };
                 let renewed = entry.begun.map_or(now, |begun| begun + INTERVAL_MIN);
                 entry.due = entry.due.max(renewed);

@@ -64,6 +64,20 @@ fn slow_blocks_are_known_soon_and_spread_over_their_whole_interval_from_then_on(
 }
 
 #[test]
+fn slow_blocks_are_known_soon_although_a_new_plan_is_made_meanwhile() {
+    let start = Instant::now();
+    let mut plan = PollPlan::new(blocks(8, Pace::Every(60 * SECOND)), 0.6, start);
+    let mut read = Vec::new();
+    for second in 0..10 {
+        // As when the line opens, and with each unit that is found off-line.
+        plan.replan(|_| true, start + second * SECOND);
+        read.extend(run(&mut plan, start + second * SECOND, start + (second + 1) * SECOND, |_| true));
+    }
+    let known: BTreeSet<_> = read.iter().map(|(_, id)| *id).collect();
+    assert_eq!(known.len(), 8, "within ten seconds: {read:?}");
+}
+
+#[test]
 fn after_an_outage_readings_are_spread_again_instead_of_staying_bunched() {
     let start = Instant::now();
     for interval in [8 * SECOND, 60 * SECOND] {

@@ -355,7 +355,7 @@ fn a_node_goes_on_with_its_bd_seq_and_what_waits_under_another_client_id_host_or
     program.signal(Signal::SIGHUP);
     until(&broker, NDEATH);
     assert_eq!(will(&broker), ("metergate-test".to_owned(), MetricValue::Long(2)));
-    get_until(page, "/api/v1/brokers", |answer| answer.json()[0]["queued"].as_u64() >= Some(4));
+    get_until(page, "/api/v1/brokers", |answer| answer.json()[0]["queued"].as_u64() >= Some(8));
 
     site.configure(&entry(other.address(), ""), "1-2");
     program.signal(Signal::SIGHUP);

@@ -268,6 +268,30 @@ fn a_block_of_the_profile_is_read_at_its_interval_and_served_from_there() {
 }
 
 #[test]
+fn the_settings_of_a_unit_are_read_right_behind_its_first_answer() {
+    let config = registers(128, 26);
+    let block = |range, measured, pace| PolledBlock { range, core: None, measured, pace };
+    let polling = Polling {
+        blocks: vec![
+            block(FLOATS, true, Pace::Every(10 * SECOND)),
+            block(config, false, Pace::Every(60 * SECOND)),
+        ],
+        ..Polling::default()
+    };
+    let units = (1..=16).map(|id| UnitSettings { polling: polling.clone(), ..settings::unit(id) }).collect();
+    let mut rig = Rig::of(LineSettings { units, ..settings::line(&[]) });
+    let until = rig.now + 60 * SECOND;
+    let read = rig.pass(until);
+    for id in 1..=16 {
+        let first = |wanted| read.iter().find(|(_, unit, range)| (*unit, *range) == (id, wanted)).unwrap().0;
+        let wait = first(config).saturating_duration_since(first(FLOATS));
+        assert!(wait < SECOND, "unit {id}: {wait:?}");
+    }
+    let count = read.iter().filter(|(.., range)| *range == config).count();
+    assert!((16..=32).contains(&count), "{count}: at most once more in its place");
+}
+
+#[test]
 fn a_miss_inside_a_block_reads_the_whole_block_and_shares_it() {
     let mut rig = Rig::start(Pace::Every(3600 * SECOND));
     rig.serve(1, FLOATS, 7);
