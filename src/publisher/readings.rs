@@ -2,13 +2,14 @@
 //!
 //! A block that is read whole is one transaction, and one message. If a meter refuses the whole, it is read in parts, and
 //! each part is a message of its own, with its own time. What the snapshot no longer holds is the publisher's to remember.
+//! A count whose scale has not been read has no value yet, which is another thing than a meter that has none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::plan::PlannedBlock;
 use crate::line::{Block, UnitView};
-use crate::meter::{Point, Profile, Sample};
+use crate::meter::{Point, Profile, Sample, Unscaled, Value};
 use crate::modbus::pdu::ReadRange;
 use crate::status::Number;
 
@@ -52,13 +53,33 @@ pub(super) fn parts<'v>(planned: &PlannedBlock, profile: &Profile, view: &'v Uni
     parts.into_values().collect()
 }
 
-/// The values of a part, by the names of the points.
+/// The values of a part, without the points whose scale has not been read.
 pub(super) fn decode<'p>(part: &Part<'_>, profile: &'p Profile, view: &UnitView) -> Decoded<'p> {
     let Some(own) = sample(part.block) else { return Vec::new() };
     let samples = Sample::each(view.snapshot.reads());
     let points = part.points.iter().map(|place| &profile.points[*place]);
-    let value = |point| Some((point, Number::of(&profile.decode_in(point, &own, &samples)?.value)));
+    let value = |point| {
+        let value = profile.decode_in(point, &own, &samples)?.value;
+        is_known(&value).then(|| (point, Number::of(&value)))
+    };
     points.filter_map(value).collect()
+}
+
+/// Whether what the value is scaled by has been read.
+fn is_known(value: &Value<'_>) -> bool {
+    match value {
+        Value::Unscaled { why: Unscaled::NotRead, .. } => false,
+        Value::Unscaled { why: Unscaled::Changed | Unscaled::Impossible(_) | Unscaled::NoRatio, .. }
+        | Value::Number(_)
+        | Value::Float(_)
+        | Value::Double(_)
+        | Value::Code { .. }
+        | Value::Bits { .. }
+        | Value::Version(_)
+        | Value::Text(_)
+        | Value::NotAvailable
+        | Value::NotANumber { .. } => true,
+    }
 }
 
 fn sample(block: &Arc<Block>) -> Option<Sample<'_>> {

@@ -395,6 +395,31 @@ fn a_block_that_is_read_in_parts_has_a_message_for_each_with_its_own_time() {
 }
 
 #[test]
+fn a_count_whose_exponent_was_not_read_yet_is_left_out() {
+    let mut site = Site::new("    points: [real_energy_total]\n");
+    let integers = |messages: Vec<Message>| -> Vec<Value> {
+        messages.iter().filter(|message| message.topic.ends_with("/integers")).map(content).collect()
+    };
+    let (begun, exponents) = (site.at(1), site.at(4));
+    read(&mut site.published, (0, 1), INTEGERS, &[(1, 700)], begun, 1);
+    assert_eq!(integers(site.publish(2)), [] as [Value; 0], "it is not the meter that has none");
+    read(&mut site.published, (0, 1), SETTINGS, &[], exponents, 2);
+    let readings = integers(site.publish(5));
+    assert_eq!(readings.len(), 1);
+    assert_eq!(seconds_of(&readings[0]["time"]), 1);
+    assert_eq!(readings[0]["values"], json!({"real_energy_total": 700}));
+
+    let mut site = Site::new("    points: [real_energy_total, power_factor_total]\n");
+    let (begun, exponents) = (site.at(1), site.at(4));
+    read(&mut site.published, (0, 1), INTEGERS, &[(1, 700), (5, 9000)], begun, 1);
+    site.measure(&[INTEGERS]);
+    assert_eq!(integers(site.publish(2))[0]["values"], json!({"power_factor_total": 0.9}));
+    read(&mut site.published, (0, 1), SETTINGS, &[], exponents, 2);
+    let both = json!({"real_energy_total": 700, "power_factor_total": 0.9});
+    assert_eq!(integers(site.publish(12))[0]["values"], both);
+}
+
+#[test]
 fn blocks_have_topics_and_times_of_their_own() {
     let mut site = Site::new("    points: [power, alert_bitmap]\n");
     site.read(4, 5.5);
