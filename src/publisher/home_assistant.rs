@@ -104,7 +104,7 @@ pub(super) fn entity(
     point: &Point,
 ) -> Message {
     let (name, quantity) = (&point.name, quantity(point));
-    let longest = plan.publication.every.max(block.interval) * 3;
+    let longest = plan.longest(block);
     let longest = longest.as_secs() + u64::from(longest.subsec_nanos() > 0);
     let sensor = Sensor {
         name: title(quantity),

@@ -141,7 +141,8 @@ impl Plan {
             return block.parts * (topic + DATA_BYTES) + block.points.len() * METRIC_BYTES;
         }
         let names = block.points.iter().map(|point| profile.points[*point].name.len() + POINT_BYTES);
-        block.parts * (block.topic.len() + MESSAGE_BYTES) + names.sum::<usize>()
+        // The parts of a block take turns.
+        block.topic.len() + MESSAGE_BYTES + names.sum::<usize>() / block.parts.max(1)
     }
 
     /// Messages per second that the connection has to carry: twice what is published at most, so that what was kept is
@@ -151,9 +152,19 @@ impl Plan {
         u32::try_from(2 * self.messages()).unwrap_or(u32::MAX).max(PACE_MIN)
     }
 
-    /// Readings in one interval.
+    /// Readings in one interval: of JSON one a block, however many parts it has.
     fn messages(&self) -> usize {
-        self.units.iter().flat_map(|unit| &unit.blocks).map(|block| block.parts).sum()
+        let blocks = self.units.iter().flat_map(|unit| &unit.blocks);
+        match self.publication.sparkplug {
+            Some(_) => blocks.map(|block| block.parts).sum(),
+            None => blocks.count(),
+        }
+    }
+
+    /// How old a published value may be: three times the longest time between two of a block.
+    pub(super) fn longest(&self, block: &PlannedBlock) -> Duration {
+        let turns = u32::try_from(block.parts).unwrap_or(u32::MAX);
+        3 * self.publication.every.saturating_mul(turns).max(block.interval)
     }
 
     /// Whether a state is published at this topic.

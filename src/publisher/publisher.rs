@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::plan::{Plan, PlannedBlock, PlannedUnit};
 use super::readings::{Decoded, Part, decode, parts};
-use super::sink::{Age, Clocks, Json, Moment, Sink, Sparkplug};
+use super::sink::{Age, Batch, Clocks, Json, Moment, Sink, Sparkplug};
 use crate::line::{Now, UnitId, UnitView};
 use crate::meter::{Point, Profile};
 use crate::mqtt::{Outbox, SparkplugOutbox, WallClock};
@@ -91,6 +91,8 @@ struct BlockTrack {
     /// `None`: nothing yet.
     published: Option<Instant>,
     due: Option<Instant>,
+    /// The newest reading that was published: none from before it follows.
+    newest: Option<ReadingKey>,
     /// The last values, by the names of the points: what is read together may differ from reading to reading, and the
     /// snapshot drops what it cannot vouch for any longer.
     values: BTreeMap<String, ValueTrack>,
@@ -101,7 +103,29 @@ struct BlockTrack {
 struct ValueTrack {
     reading: ReadingTrack,
     value: Option<Number>,
+    /// `None`: no value of it yet.
+    published: Option<PublishedValue>,
 }
+
+/// The value of a point that was published last.
+#[derive(Clone, Copy, Debug)]
+struct PublishedValue {
+    at: Instant,
+    reading: ReadingKey,
+    value: Option<Number>,
+}
+
+/// The last values that are from one transaction.
+struct BlockReading<'p> {
+    reading: ReadingTrack,
+    values: Decoded<'p>,
+    /// Since when one of its points has not been published; `None`: it never was.
+    waiting_since: Option<Instant>,
+    has_moved: bool,
+}
+
+/// Tells transactions apart, in their order: a line that is started anew counts from the beginning.
+type ReadingKey = (Instant, u64);
 
 /// The transaction that a value is from.
 #[derive(Clone, Copy, Debug)]
@@ -274,26 +298,27 @@ impl UnitTrack {
         if !is_due && !may_be_sooner {
             return;
         }
-        let mut parts = parts(block, profile, view);
-        parts.retain(|part| self.valid_from.is_none_or(|from| part.block.begun.instant >= from));
-        let has_moved = !is_due
-            && timing.change.is_some_and(|share| {
-                parts.iter().any(|part| track.has_moved(part, &decode(part, profile, view), share))
-            });
-        if !is_due && !has_moved {
-            return;
-        }
-        for part in &parts {
+        let parts = parts(block, profile, view);
+        let is_valid = |part: &&Part<'_>| self.valid_from.is_none_or(|from| part.block.begun.instant >= from);
+        for part in parts.iter().filter(is_valid) {
             track.note(part, &decode(part, profile, view));
         }
-        let readings = track.readings(block.points.iter().map(|place| &profile.points[*place]));
+        let points = block.points.iter().map(|place| &profile.points[*place]);
+        let readings = track.readings(points, timing.change);
+        let readings = match sink.batch() {
+            Batch::All if is_due || readings.iter().any(|one| one.has_moved) => readings,
+            Batch::All => Vec::new(),
+            Batch::One => track.next(readings, is_due).into_iter().collect(),
+        };
         if readings.is_empty() {
             return;
         }
-        for (ReadingTrack { begun, .. }, values) in readings {
+        for one in readings {
+            let begun = one.reading.begun;
             let is_stale = present.now.at.since(begun) > 3 * timing.every.max(block.interval);
             let age = if is_stale { Age::Stale } else { Age::Young };
-            sink.put_reading(unit, block, Moment::new(begun, &present.clock), age, &values, now);
+            sink.put_reading(unit, block, Moment::new(begun, &present.clock), age, &one.values, now);
+            track.note_published(&one, now);
         }
         let late = track.due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
         // The next falls on the same grid, unless a value moved or a whole interval was missed.
@@ -304,48 +329,84 @@ impl UnitTrack {
 }
 
 impl BlockTrack {
-    /// Whether a value of a newer reading differs by more than this share.
-    fn has_moved(&self, part: &Part<'_>, values: &[(&Point, Option<Number>)], share: f64) -> bool {
-        values.iter().any(|(point, value)| {
-            let Some(before) = self.values.get(&point.name) else { return true };
-            let is_newer = part.block.begun.instant > before.reading.begun.instant;
-            is_newer
-                && match (before.value.map(Number::to_f64), value.map(Number::to_f64)) {
-                    (Some(before), Some(now)) => (now - before).abs() > share * before.abs(),
-                    (before, now) => before.is_some() != now.is_some(),
-                }
-        })
-    }
-
     /// Remembers a reading.
     fn note(&mut self, part: &Part<'_>, values: &[(&Point, Option<Number>)]) {
         let reading = ReadingTrack { begun: part.block.begun, generation: part.block.generation };
         for (point, value) in values {
-            let track = ValueTrack { reading, value: *value };
             match self.values.get_mut(&point.name) {
                 // The newest was dropped from the snapshot, and an older one is left there.
                 Some(before) if before.reading.key() > reading.key() => {}
-                Some(before) => *before = track,
-                None => drop(self.values.insert(point.name.clone(), track)),
+                Some(before) => (before.reading, before.value) = (reading, *value),
+                None => {
+                    let track = ValueTrack { reading, value: *value, published: None };
+                    self.values.insert(point.name.clone(), track);
+                }
             }
         }
     }
 
-    /// The last readings of these points, oldest first.
-    fn readings<'p>(&self, points: impl Iterator<Item = &'p Point>) -> Vec<(ReadingTrack, Decoded<'p>)> {
-        let mut readings = BTreeMap::new();
+    /// The last readings of these points, oldest first. A point has moved if it differs by more than this share from what
+    /// was published of it.
+    fn readings<'p>(
+        &self,
+        points: impl Iterator<Item = &'p Point>,
+        share: Option<f64>,
+    ) -> Vec<BlockReading<'p>> {
+        let mut readings: BTreeMap<ReadingKey, BlockReading<'p>> = BTreeMap::new();
         for point in points {
-            let Some(ValueTrack { reading, value }) = self.values.get(&point.name) else { continue };
-            let (_, values) = readings.entry(reading.key()).or_insert_with(|| (*reading, Vec::new()));
-            values.push((point, *value));
+            let Some(track) = self.values.get(&point.name) else { continue };
+            let at = track.published.map(|published| published.at);
+            let one = readings.entry(track.reading.key()).or_insert_with(|| BlockReading {
+                reading: track.reading,
+                values: Vec::new(),
+                waiting_since: at,
+                has_moved: false,
+            });
+            one.values.push((point, track.value));
+            one.waiting_since = one.waiting_since.min(at);
+            one.has_moved |= share.is_some_and(|share| track.has_moved(share));
         }
         readings.into_values().collect()
+    }
+
+    /// The reading for the one message that is due, or comes sooner: of those newer than the last that was published, the
+    /// one that has waited longest, so that no part of a block keeps another from being published. Without a newer one the
+    /// last is due again.
+    fn next<'p>(&self, readings: Vec<BlockReading<'p>>, is_due: bool) -> Option<BlockReading<'p>> {
+        let (newer, older): (Vec<_>, Vec<_>) =
+            readings.into_iter().partition(|one| self.newest.is_none_or(|newest| one.reading.key() > newest));
+        // Of several that wait alike, the oldest: the others may still follow it.
+        let next =
+            newer.into_iter().filter(|one| is_due || one.has_moved).min_by_key(|one| one.waiting_since);
+        next.or_else(|| older.into_iter().find(|one| is_due && Some(one.reading.key()) == self.newest))
+    }
+
+    /// This reading was published.
+    fn note_published(&mut self, one: &BlockReading<'_>, at: Instant) {
+        let reading = one.reading.key();
+        self.newest = self.newest.max(Some(reading));
+        for (point, value) in &one.values {
+            if let Some(track) = self.values.get_mut(&point.name) {
+                track.published = Some(PublishedValue { at, reading, value: *value });
+            }
+        }
+    }
+}
+
+impl ValueTrack {
+    /// Whether a newer reading than the one that was published differs by more than this share.
+    fn has_moved(&self, share: f64) -> bool {
+        let Some(before) = self.published else { return true };
+        self.reading.key() > before.reading
+            && match (before.value.map(Number::to_f64), self.value.map(Number::to_f64)) {
+                (Some(before), Some(now)) => (now - before).abs() > share * before.abs(),
+                (before, now) => before.is_some() != now.is_some(),
+            }
     }
 }
 
 impl ReadingTrack {
-    /// Tells transactions apart, in their order: a line that is started anew counts from the beginning.
-    fn key(&self) -> (Instant, u64) {
+    fn key(&self) -> ReadingKey {
         (self.begun.instant, self.generation)
     }
 }

@@ -27,6 +27,9 @@ pub struct Clocks {
 
 /// A form in which is published.
 pub(super) trait Sink {
+    /// How many readings of a block go out at a time.
+    fn batch(&self) -> Batch;
+
     /// The clock by which everything that follows has its times, and what waits gets them anew.
     fn set_clock(&self, clock: WallClock, before: Option<WallClock>);
 
@@ -73,10 +76,23 @@ pub(super) enum Age {
     Stale,
 }
 
+/// How many readings of a block that is read in parts go out at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Batch {
+    /// One: a message has one time, and those of a topic never go back.
+    One,
+    /// All: each value has a time of its own, and only what has changed is sent.
+    All,
+}
+
 /// Messages of JSON.
 pub(super) struct Json<'o>(pub(super) &'o Outbox);
 
 impl Sink for Json<'_> {
+    fn batch(&self) -> Batch {
+        Batch::One
+    }
+
     fn set_clock(&self, clock: WallClock, _: Option<WallClock>) {
         self.0.set_clock(clock);
     }
@@ -109,6 +125,10 @@ impl Sink for Json<'_> {
 pub(super) struct Sparkplug<'o>(pub(super) &'o SparkplugOutbox);
 
 impl Sink for Sparkplug<'_> {
+    fn batch(&self) -> Batch {
+        Batch::All
+    }
+
     fn set_clock(&self, clock: WallClock, before: Option<WallClock>) {
         if let Some(before) = before {
             self.0.shift_times(clock.millis_ahead_of(&before));

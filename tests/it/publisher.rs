@@ -93,17 +93,45 @@ impl Site {
         self.publisher.publish(&self.published, &clocks, &self.outbox);
     }
 
+    /// The messages of the floats that are published at that time.
+    fn of_floats(&mut self, seconds: u64) -> Vec<Message> {
+        let mut messages = self.publish(seconds);
+        messages.retain(|message| *message.topic == *"site/riser a_b/1/floats");
+        messages
+    }
+
+    /// Their times, in seconds since the start.
+    fn times(&mut self, seconds: u64) -> Vec<u64> {
+        self.of_floats(seconds).iter().map(|message| seconds_of(&content(message)["time"])).collect()
+    }
+
+    /// This part of the floats was read, its request begun then.
+    fn read_part(&mut self, part: metergate::modbus::pdu::ReadRange, seconds: u64) {
+        let begun = self.at(seconds);
+        read(&mut self.published, (0, 1), part, &[], begun, 100 * seconds + u64::from(part.start));
+    }
+
     /// The readings among them: the time in seconds since the start, and the power.
     fn readings(&mut self, seconds: u64) -> Vec<(u64, Value)> {
-        let messages = self.publish(seconds);
-        let of_floats = messages.iter().filter(|message| *message.topic == *"site/riser a_b/1/floats");
-        of_floats
+        let messages = self.of_floats(seconds);
+        messages
+            .iter()
             .map(|message| {
                 let reading = content(message);
                 (seconds_of(&reading["time"]), reading["values"]["real_power_total_f"].clone())
             })
             .collect()
     }
+}
+
+/// Parts of the floats, of so many registers each, one behind the other.
+fn parts<const N: usize>(quantities: [u16; N]) -> [metergate::modbus::pdu::ReadRange; N] {
+    let mut start = FLOATS.start;
+    quantities.map(|quantity| {
+        let part = metergate::modbus::pdu::ReadRange { start, quantity, ..FLOATS };
+        start += quantity;
+        part
+    })
 }
 
 fn plan(published: &Published, text: &str) -> Plan {
@@ -143,16 +171,12 @@ fn a_reading_has_the_instant_its_request_began_and_is_repeated_with_it() {
 fn a_reading_that_the_line_keeps_no_longer_is_published_again_with_its_own_time() {
     let mut site = Site::new("    change: 10%\n");
     site.read(1, 5.5);
-    let floats = |messages: Vec<Message>| -> Vec<Value> {
-        let of_floats = messages.iter().filter(|message| message.topic.ends_with("/floats"));
-        of_floats.map(content).collect()
-    };
-    let first = floats(site.publish(2));
+    let first: Vec<_> = site.of_floats(2).iter().map(content).collect();
     assert_eq!(first.len(), 1);
     site.forget();
-    assert_eq!(floats(site.publish(4)), [] as [Value; 0], "not due, and nothing has moved");
+    assert_eq!(site.times(4), [0; 0], "not due, and nothing has moved");
     for due in [12, 22, 32, 42] {
-        assert_eq!(floats(site.publish(due)), first, "at {due}");
+        assert_eq!(site.of_floats(due).iter().map(content).collect::<Vec<_>>(), first, "at {due}");
     }
     site.read(50, 6.5);
     assert_eq!(site.readings(52), [(50, json!(6.5))]);
@@ -165,32 +189,22 @@ fn a_reading_that_the_line_keeps_no_longer_is_published_again_with_its_own_time(
 }
 
 #[test]
-fn the_points_that_a_divided_block_lost_are_published_again_beside_those_that_are_read() {
+fn after_a_block_was_divided_its_messages_are_of_what_is_still_read() {
     let mut site = Site::new("");
     site.read(1, 5.5);
-    let names =
-        |reading: &Value| -> Vec<String> { reading["values"].as_object().unwrap().keys().cloned().collect() };
-    let floats = |messages: &[Message]| -> Vec<Value> {
-        messages.iter().filter(|message| message.topic.ends_with("/floats")).map(content).collect()
-    };
-    let whole = floats(&site.publish(2)).remove(0);
-
+    let whole = content(&site.of_floats(2)[0]);
     site.forget();
     let rest = metergate::modbus::pdu::ReadRange { start: FLOATS.start + 30, quantity: 60, ..FLOATS };
     for (due, begun) in [(12, 11), (22, 21)] {
         let at = site.at(begun);
         read(&mut site.published, (0, 1), rest, &[], at, begun + 1);
         site.measure(&[rest]);
-        let readings = floats(&site.publish(due));
-        assert_eq!(readings.iter().map(|one| seconds_of(&one["time"])).collect::<Vec<_>>(), [1, begun]);
-        let (lost, newest) = (names(&readings[0]), names(&readings[1]));
-        assert!(!lost.is_empty() && !newest.is_empty(), "{readings:?}");
-        assert!(lost.iter().all(|name| readings[0]["values"][name] == whole["values"][name]), "{readings:?}");
-        let mut both = [lost, newest].concat();
-        let mut all = names(&whole);
-        both.sort_unstable();
-        all.sort_unstable();
-        assert_eq!(both, all, "each once");
+        let messages = site.of_floats(due);
+        assert_eq!(messages.len(), 1, "the others have no newer reading: {messages:?}");
+        let reading = content(&messages[0]);
+        assert_eq!(seconds_of(&reading["time"]), begun);
+        let count = |reading: &Value| reading["values"].as_object().unwrap().len();
+        assert!(count(&reading) > 0 && count(&reading) < count(&whole), "{reading}");
     }
 }
 
@@ -375,23 +389,62 @@ fn a_client_that_reads_the_same_values_in_another_way_changes_nothing() {
 }
 
 #[test]
-fn a_block_that_is_read_in_parts_has_a_message_for_each_with_its_own_time() {
+fn parts_of_a_block_take_turns_each_with_its_own_time_and_times_never_go_back() {
     let mut site = Site::new("");
-    let parts = [(FLOATS.start, 30), (FLOATS.start + 30, 60)]
-        .map(|(start, quantity)| metergate::modbus::pdu::ReadRange { start, quantity, ..FLOATS });
-    for (index, part) in (0..).zip(parts) {
-        let begun = site.at(2 * index);
-        read(&mut site.published, (0, 1), part, &[], begun, index + 1);
-    }
+    let parts = parts([30, 60]);
     site.measure(&parts);
-    let messages = site.publish(5);
-    let readings: Vec<_> =
-        messages.iter().filter(|message| message.topic.ends_with("/floats")).map(content).collect();
-    assert_eq!(readings.iter().map(|one| seconds_of(&one["time"])).collect::<Vec<_>>(), [0, 2]);
+    site.read_part(parts[0], 0);
+    site.read_part(parts[1], 2);
+    let first = site.of_floats(5);
+    let second = site.of_floats(15);
+    assert_eq!((first.len(), second.len()), (1, 1), "one message a block: {first:?}, {second:?}");
+    let (first, second) = (content(&first[0]), content(&second[0]));
+    assert_eq!((seconds_of(&first["time"]), seconds_of(&second["time"])), (0, 2));
     let names =
         |reading: &Value| -> Vec<String> { reading["values"].as_object().unwrap().keys().cloned().collect() };
-    assert!(!names(&readings[0]).is_empty() && !names(&readings[1]).is_empty());
-    assert!(names(&readings[0]).iter().all(|name| !names(&readings[1]).contains(name)), "{readings:?}");
+    assert!(!names(&first).is_empty() && !names(&second).is_empty());
+    assert!(names(&first).iter().all(|name| !names(&second).contains(name)), "{first}, {second}");
+    assert_eq!(site.times(25), [2], "no newer one: the last again");
+    site.read_part(parts[1], 30);
+    site.read_part(parts[0], 31);
+    assert_eq!(site.times(35), [31], "which has waited longer");
+    assert_eq!(site.times(45), [31], "the other one is older");
+}
+
+#[test]
+fn no_part_of_a_block_keeps_another_from_being_published() {
+    let mut site = Site::new("");
+    let parts = parts([20, 20, 20, 30]);
+    site.measure(&parts);
+    let mut times = Vec::new();
+    for due in (5..=85).step_by(10) {
+        // Three are read again and again, the last one once in a while.
+        for (part, ago) in parts.into_iter().zip([4, 3, 2]) {
+            site.read_part(part, due - ago);
+        }
+        if due == 15 || due == 55 {
+            site.read_part(parts[3], due - 1);
+        }
+        times.extend(site.times(due));
+    }
+    assert_eq!(times, [1, 12, 14, 33, 41, 52, 54, 73, 81], "one message each time, each part in its turn");
+}
+
+#[test]
+fn a_value_that_moves_in_a_part_of_a_block_is_published_sooner() {
+    let mut site = Site::new("    change: 10%\n");
+    let parts = parts([30, 60]);
+    site.measure(&parts);
+    site.read_part(parts[0], 0);
+    site.read_part(parts[1], 2);
+    assert_eq!(site.times(5), [0]);
+    assert_eq!(site.times(6), [2], "its values are news");
+    assert_eq!(site.times(7), [0; 0]);
+    let begun = site.at(8);
+    read(&mut site.published, (0, 1), parts[0], &float(real_power(), 5.5), begun, 9);
+    site.read_part(parts[1], 9);
+    assert_eq!(site.readings(10), [(8, json!(5.5))]);
+    assert_eq!(site.times(12), [0; 0], "nothing has moved in the other");
 }
 
 #[test]
