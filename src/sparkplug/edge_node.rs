@@ -72,7 +72,7 @@ pub struct Outgoing {
 /// What a message of the broker meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// Births are sent anew, at once or when the pause after the last is over.
+    /// Births are sent anew, at once or when the pause after the last is over, and no data before.
     Rebirth,
     /// The primary host is there: births are sent.
     HostOnline,
@@ -127,10 +127,7 @@ enum Session {
     /// The NBIRTH is to be sent.
     Due,
     /// The NBIRTH was sent, and not every DBIRTH.
-    Births {
-        /// Whether a host had requested them.
-        requested: bool,
-    },
+    Births,
     /// Every birth was sent.
     Complete {
         /// When they may be sent anew for a host.
@@ -316,7 +313,7 @@ impl EdgeNode {
     pub fn rebirth_due(&self) -> Option<Instant> {
         match self.session {
             Session::Complete { rebirth_from } => self.is_rebirth_requested.then_some(rebirth_from),
-            Session::Closed | Session::Due | Session::Births { requested: _ } => None,
+            Session::Closed | Session::Due | Session::Births => None,
         }
     }
 
@@ -342,14 +339,11 @@ impl EdgeNode {
             let topic = self.ids.device_topic("DBIRTH", self.devices[place].name());
             return Some(self.send(&topic, metrics, time));
         }
-        if let Session::Births { requested } = self.session {
-            let pause = if requested { REBIRTH_PAUSE } else { Duration::ZERO };
-            self.session = Session::Complete { rebirth_from: at + pause };
-            if self.is_rebirth_requested && !requested {
-                return Some(self.node_birth(time));
-            }
+        if self.session == Session::Births {
+            self.session = Session::Complete { rebirth_from: at + REBIRTH_PAUSE };
         }
-        self.next_data(time)
+        // Data stops with the request, not with the births that answer it.
+        if self.is_rebirth_requested { None } else { self.next_data(time) }
     }
 
     /// How much waits, and what became of the rest.
@@ -380,7 +374,8 @@ impl EdgeNode {
     }
 
     fn node_birth(&mut self, time: u64) -> Outgoing {
-        self.session = Session::Births { requested: std::mem::take(&mut self.is_rebirth_requested) };
+        self.session = Session::Births;
+        self.is_rebirth_requested = false;
         self.devices.iter_mut().for_each(Device::begin);
         let rebirth = Metric {
             name: Some(REBIRTH.to_owned()),
@@ -449,9 +444,9 @@ impl EdgeNode {
     }
 }
 
-/// Shortest time between births that hosts have requested and the next such births: data is sent meanwhile, however often
-/// they are requested. It begins once they are complete, which takes longer than this on a slow uplink.
-const REBIRTH_PAUSE: Duration = Duration::from_secs(10);
+/// Shortest time between births and the next that hosts request: requests within it are answered together. It begins once
+/// the births are complete, which takes longer than this on a slow uplink.
+const REBIRTH_PAUSE: Duration = Duration::from_secs(1);
 
 /// The command to send births anew.
 const REBIRTH: &str = "Node Control/Rebirth";

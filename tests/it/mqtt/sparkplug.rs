@@ -322,7 +322,7 @@ fn births_that_a_host_requests_within_the_pause_come_when_it_is_over_although_no
     let all = until(&broker, &topic("DBIRTH", 2));
     let pause = complete.elapsed();
     assert_eq!(topics(&all), [NBIRTH, &topic("DBIRTH", 1), &topic("DBIRTH", 2)]);
-    assert!((Duration::from_secs(9)..Duration::from_secs(15)).contains(&pause), "{pause:?}");
+    assert!(pause < Duration::from_secs(8), "{pause:?}");
     let seen = broker.everything_for(Duration::from_secs(1));
     assert!(!seen.iter().any(|seen| matches!(seen, Seen::Publish(_))), "three requests are one: {seen:?}");
 }

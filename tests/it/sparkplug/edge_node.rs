@@ -295,6 +295,7 @@ fn seq_begins_with_0_in_each_nbirth_and_follows_255_with_0() {
         check(site.send(), &mut expected);
     }
     site.alive("a", false, 600);
+    site.now += 1;
     site.rebirth();
     check(site.send(), &mut expected);
     assert_eq!(expected, 2, "an NBIRTH and a DBIRTH");
@@ -336,6 +337,7 @@ fn a_rebirth_sends_every_birth_with_the_same_bd_seq_before_more_data() {
     site.send();
     site.power("a", 2, 6.0);
     site.power("a", 3, 7.0);
+    site.now += 1;
     site.rebirth();
     let sent = site.send();
     assert_eq!(whats(&sent), ["NBIRTH", "DBIRTH a", "DBIRTH b", "DDATA a"]);
@@ -350,17 +352,15 @@ fn a_rebirth_sends_every_birth_with_the_same_bd_seq_before_more_data() {
 }
 
 #[test]
-fn rebirths_that_are_requested_without_end_do_not_keep_births_from_being_complete_nor_data_from_being_sent() {
+fn a_request_stops_data_at_once_and_rebirths_without_end_do_not_keep_births_from_being_complete() {
     let mut site = Site::new();
     site.both_read();
     site.connect();
     site.send();
     let mut sent = Vec::new();
-    let mut power = 6.0;
-    for second in 100..125 {
+    for second in 100..110 {
         site.now = second;
-        site.power("a", second, power);
-        power += 1.0;
+        site.power("a", second, f64::from(u32::try_from(second).unwrap()));
         // Requested before each message, as a fast host does over a slow uplink.
         for _ in 0..4 {
             site.rebirth();
@@ -368,36 +368,45 @@ fn rebirths_that_are_requested_without_end_do_not_keep_births_from_being_complet
             sent.extend(site.node.next(now).as_ref().map(|one| (second, Sent::of(one).what)));
         }
     }
-    let births: Vec<_> =
-        sent.iter().filter(|(_, what)| what == "NBIRTH").map(|(second, _)| *second).collect();
-    assert_eq!(births, [100, 110, 120], "at once, then after each pause");
-    for start in births {
-        let all = sent.iter().filter(|(second, _)| (start..start + 10).contains(second));
-        let all: Vec<_> = all.map(|(_, what)| what.as_str()).collect();
-        assert_eq!(all[..3], ["NBIRTH", "DBIRTH a", "DBIRTH b"]);
-        assert!(all.len() > 6 && all[3..].iter().all(|what| *what == "DDATA a"), "{all:?}");
+    for second in 100..110 {
+        let all = sent.iter().filter(|(at, _)| *at == second).map(|(_, what)| what.as_str());
+        assert_eq!(all.collect::<Vec<_>>(), ["NBIRTH", "DBIRTH a", "DBIRTH b"], "in second {second}");
     }
+    // Requested while the last births were sent.
+    site.power("a", 110, 5.0);
+    assert_eq!(site.send().len(), 0);
+    site.now = 110;
+    let sent = site.send();
+    assert_eq!(whats(&sent)[..3], ["NBIRTH", "DBIRTH a", "DBIRTH b"]);
+    assert!(sent.len() > 3 && sent[3..].iter().all(|one| one.what == "DDATA a"), "{:?}", whats(&sent));
 }
 
 #[test]
-fn requests_within_the_pause_are_one_that_is_answered_when_it_is_over() {
+fn requests_within_a_second_of_births_are_one_and_no_data_is_sent_before_the_answer() {
     let mut site = Site::new();
     site.both_read();
     site.connect();
     site.send();
+    site.now = 20;
     site.rebirth();
-    assert_eq!(site.node.rebirth_due(), Some(site.at(0).at), "the first is answered at once");
+    assert!(
+        site.node.rebirth_due().is_some_and(|due| due <= site.at(20).at),
+        "the first is answered at once"
+    );
     assert_eq!(site.send().len(), 3);
     assert_eq!(site.node.rebirth_due(), None);
-    site.now = 3;
+    site.power("a", 20, 6.0);
+    assert_eq!(whats(&site.send()), ["DDATA a"]);
     site.rebirth();
     site.rebirth();
-    assert_eq!(site.node.rebirth_due(), Some(site.at(10).at));
-    site.now = 9;
-    assert_eq!(site.send().len(), 0);
-    site.now = 10;
-    assert_eq!(whats(&site.send()), ["NBIRTH", "DBIRTH a", "DBIRTH b"]);
-    site.now = 30;
+    assert_eq!(site.node.rebirth_due(), Some(site.at(21).at));
+    site.power("a", 20, 7.0);
+    assert_eq!(site.send().len(), 0, "neither data nor births");
+    site.now = 21;
+    let sent = site.send();
+    assert_eq!(whats(&sent), ["NBIRTH", "DBIRTH a", "DBIRTH b"]);
+    assert_eq!(sent[1].metric("power").value, double(7.0), "the births have what waited");
+    site.now = 40;
     assert_eq!(site.send().len(), 0);
 }
 
@@ -429,6 +438,7 @@ fn only_what_has_changed_is_sent() {
     assert_eq!(sent[0].data(), [(2, double(1.0), false)]);
     site.read("a", 3, &[("power", double(5.5)), ("energy", double(1.0))]);
     assert_eq!(site.send().len(), 0);
+    site.now += 1;
     site.rebirth();
     let sent = site.send();
     assert_eq!(sent[1].metric("power").timestamp, Some(START + 3000), "a birth has the newest reading");
@@ -515,6 +525,7 @@ fn a_device_that_does_not_answer_is_not_born() {
     site.power("a", 2, 1.0);
     assert_eq!(whats(&site.send()), ["DBIRTH a"]);
     site.alive("a", false, 3);
+    site.now += 1;
     site.rebirth();
     assert_eq!(whats(&site.send()), ["DDEATH a", "NBIRTH", "DBIRTH b"]);
 }
@@ -749,6 +760,7 @@ fn births_follow_when_the_clock_is_set_because_the_hosts_hold_false_times() {
     site.both_read();
     site.connect();
     site.send();
+    site.now = 5;
     site.node.shift_times(-5000);
     let sent = site.send();
     assert_eq!(whats(&sent), ["NBIRTH", "DBIRTH a", "DBIRTH b"]);
@@ -757,7 +769,7 @@ fn births_follow_when_the_clock_is_set_because_the_hosts_hold_false_times() {
     // A clock that is set again and again costs as many births as a host that requests them.
     site.node.shift_times(2000);
     assert_eq!(site.send().len(), 0);
-    site.now = 10;
+    site.now = 6;
     assert_eq!(site.send().len(), 3);
 }
 

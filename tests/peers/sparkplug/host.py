@@ -31,6 +31,7 @@ KINDS = {
 }
 QUALITIES = (0, 192, 500)
 BROKER_SECONDS = 30
+REQUEST_SECONDS = 2
 
 
 class Host:
@@ -48,6 +49,7 @@ class Host:
         self.bd_seqs = []
         self.is_waiting_for_births = is_late
         self.has_data_since_births = False
+        self.requested_at = None
         self.publishes_state = publishes_state
         self.started = int(time.time() * 1000)
         self.client = paho.Client("peers-host")
@@ -64,6 +66,8 @@ class Host:
         command = pysparkplug.NCmd(timestamp=int(time.time() * 1000), metrics=(metric,))
         self.client.publish(f"spBv1.0/{GROUP}/NCMD/{NODE}", command.encode(include_dtypes=True), qos=0)
         self.counts["rebirths"] += 1
+        if self.requested_at is None:
+            self.requested_at = time.monotonic()
 
     def _connect(self, port):
         """Connects to a broker that may come a little later."""
@@ -150,7 +154,7 @@ class Host:
     def _node_birth(self, payload, raw, _):
         self.node_birth = pysparkplug.NBirth.decode(payload)
         self.devices, self.aliases, self.newest = {}, {}, {}
-        self.has_data_since_births = False
+        self.has_data_since_births, self.requested_at = False, None
         metrics = {metric.name: metric for metric in self.node_birth.metrics}
         rebirth, bd_seq = metrics[REBIRTH], metrics["bdSeq"]
         self._expect(rebirth.datatype == pysparkplug.DataType.BOOLEAN and rebirth.value is False, "Rebirth is not false")
@@ -183,6 +187,9 @@ class Host:
             self._expect(False, f"data of {device}, which was not born")
             return ()
         self.has_data_since_births = True
+        # What was under way when the request came is seen after it.
+        waited = 0 if self.requested_at is None else time.monotonic() - self.requested_at
+        self._expect(waited < REQUEST_SECONDS, f"data {waited:.1f} s after births were requested")
         for metric in raw.metrics:
             self._expect(not metric.HasField("name") and not metric.HasField("datatype"), "data with a name or a type")
             owner, _ = self.aliases.get(metric.alias, (None, None))
