@@ -431,13 +431,13 @@ fn check_read_file_record(data: &[u8]) -> Result<(), ExceptionCode> {
     };
     let mut reply = 2;
     for record in records.chunks_exact(7) {
-        check_record_header(record)?;
         reply += 2 + usize::from(u16_at(record, 5)) * 2;
     }
     if reply > PDU_MAX { Err(ExceptionCode::ILLEGAL_DATA_VALUE) } else { Ok(()) }
 }
 
-/// 0x15: sub-requests of seven bytes and the record's words (chapter 6.15).
+/// 0x15: sub-requests of seven bytes and the record's words (chapter 6.15). Which files and records there are is up to
+/// the device.
 fn check_write_file_record(data: &[u8]) -> Result<(), ExceptionCode> {
     let bad_value = Err(ExceptionCode::ILLEGAL_DATA_VALUE);
     let mut records = match data {
@@ -450,7 +450,6 @@ fn check_write_file_record(data: &[u8]) -> Result<(), ExceptionCode> {
         if records.len() < 7 {
             return bad_value;
         }
-        check_record_header(records)?;
         let record = 7 + usize::from(u16_at(records, 5)) * 2;
         if records.len() < record {
             return bad_value;
@@ -460,21 +459,8 @@ fn check_write_file_record(data: &[u8]) -> Result<(), ExceptionCode> {
     Ok(())
 }
 
-/// Reference type 6 and a record number up to 9999, or 0x02 (chapters 6.14 and 6.15).
-fn check_record_header(record: &[u8]) -> Result<(), ExceptionCode> {
-    let (reference_type, file, number) = (record[0], u16_at(record, 1), u16_at(record, 3));
-    if reference_type == 6 && file != 0 && number <= RECORD_NUMBER_MAX {
-        Ok(())
-    } else {
-        Err(ExceptionCode::ILLEGAL_DATA_ADDRESS)
-    }
-}
-
 /// Bytes of the reply to 0x05, 0x06, 0x0F and 0x10: function, address, and value or quantity.
 const ACKNOWLEDGEMENT_LENGTH: usize = 5;
 
 /// Addresses of one table.
 const ADDRESSES: u32 = 65536;
-
-/// Highest record number of a file.
-const RECORD_NUMBER_MAX: u16 = 0x270F;

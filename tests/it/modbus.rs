@@ -150,6 +150,7 @@ fn file_records_are_judged_one_by_one() {
         }
         record
     };
+    let record = |file, number, length| typed(6, file, number, length);
     let asked = |records: &[Vec<u8>]| {
         let data = records.concat();
         let mut pdu = vec![0x14, u8::try_from(data.len()).unwrap()];
@@ -159,16 +160,17 @@ fn file_records_are_judged_one_by_one() {
     assert_eq!(asked(&[record(4, 1, 2), record(3, 9, 2)]), OK);
     assert_eq!(asked(&[]), VALUE);
     assert_eq!(asked(&[record(4, 1, 2)[..6].to_vec()]), VALUE);
-    assert_eq!(asked(&[record(0, 1, 2)]), ADDRESS);
-    assert_eq!(asked(&[record(4, 9999, 2)]), OK);
-    assert_eq!(asked(&[record(4, 10000, 2)]), ADDRESS);
+    // Which files and records there are, the device knows.
+    for others in [record(0, 1, 2), record(4, 10_000, 2), record(4, 0xFFFF, 9), typed(7, 4, 1, 2)] {
+        assert_eq!(asked(&[others]), OK);
+    }
     // 124 words and their header fit the answer's 251 bytes, 125 do not.
     assert_eq!(asked(&[record(4, 1, 124)]), OK);
     assert_eq!(asked(&[record(4, 1, 125)]), VALUE);
 
     let written = |length: u16, words: usize| {
         let mut pdu = vec![0x15, u8::try_from(7 + words * 2).unwrap()];
-        pdu.extend(record(4, 7, length));
+        pdu.extend(typed(7, 0, 10_000, length));
         pdu.resize(2 + 7 + words * 2, 0);
         decode(&pdu).err()
     };
