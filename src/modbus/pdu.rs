@@ -413,11 +413,16 @@ fn check_read_write(data: &[u8]) -> Result<(), ExceptionCode> {
         return Err(ExceptionCode::ILLEGAL_DATA_VALUE);
     }
     let (read, write) = data.split_at(4);
-    check_write(write, 121, |quantity| quantity * 2)?;
-    check_range(read, 125)
+    let checked = [check_range(read, 125), check_write(write, 121, |quantity| quantity * 2)];
+    // Both quantities are checked before both ranges, as in the standard's diagram.
+    match checked.contains(&Err(ExceptionCode::ILLEGAL_DATA_VALUE)) {
+        true => Err(ExceptionCode::ILLEGAL_DATA_VALUE),
+        false => checked.into_iter().collect(),
+    }
 }
 
-/// 0x14: sub-requests of seven bytes, whose answers together fit one PDU (chapter 6.14).
+/// 0x14: sub-requests of seven bytes, whose answers together fit one PDU (chapter 6.14). Which files and records there
+/// are is up to the device.
 fn check_read_file_record(data: &[u8]) -> Result<(), ExceptionCode> {
     let records = match data {
         [count, records @ ..]

@@ -139,12 +139,16 @@ fn a_read_and_write_keeps_both_halves_within_their_limits() {
     assert_eq!(both(0, 0, 1), VALUE);
     assert_eq!(both(0, 1, 0), VALUE);
     assert_eq!(both(0xFFFF, 2, 1), ADDRESS);
+    // Quantities come before addresses, whichever half they are in.
+    assert_eq!(both(0xFFFF, 2, 122), VALUE);
+    assert_eq!(both(0xFFFF, 126, 1), VALUE);
+    assert_eq!(decode(&[0x17, 0, 0, 0, 0, 0xFF, 0xFF, 0, 2, 4, 0, 0, 0, 0]).err(), VALUE);
 }
 
 #[test]
-fn file_records_are_judged_one_by_one() {
-    let record = |file: u16, number: u16, length: u16| {
-        let mut record = vec![6];
+fn of_file_records_only_the_lengths_are_checked() {
+    let typed = |reference_type: u8, file: u16, number: u16, length: u16| {
+        let mut record = vec![reference_type];
         for word in [file, number, length] {
             record.extend(word.to_be_bytes());
         }
