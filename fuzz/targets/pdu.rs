@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(keeps_the_limits(pdu), "passed, though the standard does not allow it");
             assert_eq!(request.bytes(), pdu, "passed, but not untouched");
             assert_eq!(request.is_read(), is_read(pdu), "a read by the contract");
-            if request.may_be_broadcast() {
+            if request.function().may_be_broadcast() {
                 assert!(reply::answers(&request, &request.acknowledgement()), "an acknowledgement answers");
             }
             assert!(request.acknowledgement().len() <= pdu.len());

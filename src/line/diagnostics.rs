@@ -43,15 +43,18 @@ pub struct ClientCounters {
     pub misses: u32,
 }
 
+/// Whether the diagnostics unit has the function.
+#[must_use]
+pub fn has_function(function: FunctionCode) -> bool {
+    matches!(function, FunctionCode::READ_HOLDING_REGISTERS | FunctionCode::READ_INPUT_REGISTERS)
+}
+
 /// The reply PDU of the diagnostics unit to `request`.
 ///
 /// # Errors
 /// 0x01 for every function but 0x03 and 0x04, 0x02 if any register of the range is not in the map.
 pub fn answer(view: &DiagnosticsView, request: &RequestPdu, now: Instant) -> Result<Bytes, ExceptionCode> {
-    let range = request.range().filter(|range| {
-        range.function == FunctionCode::READ_HOLDING_REGISTERS
-            || range.function == FunctionCode::READ_INPUT_REGISTERS
-    });
+    let range = request.range().filter(|range| has_function(range.function));
     let Some(ReadRange { function, start, quantity }) = range else {
         return Err(ExceptionCode::ILLEGAL_FUNCTION);
     };

@@ -45,6 +45,24 @@ impl FunctionCode {
     /// 0x2B Encapsulated Interface Transport.
     pub const ENCAPSULATED_INTERFACE: Self = Self(0x2B);
 
+    /// Whether it may be sent to all units at once: 0x05, 0x06, 0x0F and 0x10.
+    #[must_use]
+    pub fn may_be_broadcast(self) -> bool {
+        matches!(
+            self,
+            Self::WRITE_SINGLE_COIL
+                | Self::WRITE_SINGLE_REGISTER
+                | Self::WRITE_MULTIPLE_COILS
+                | Self::WRITE_MULTIPLE_REGISTERS
+        )
+    }
+
+    /// Whether it may be the function of a request: 0x01 to 0x7F (chapter 4.1).
+    #[must_use]
+    pub fn is_request(self) -> bool {
+        self.0 != 0 && self.0 & EXCEPTION_BIT == 0
+    }
+
     /// The code an exception reply to this function carries (chapter 7).
     #[must_use]
     pub fn exception(self) -> Self {
@@ -231,9 +249,7 @@ impl RequestPdu {
     pub fn decode_or_return(pdu: Bytes) -> Result<Self, (ExceptionCode, Bytes)> {
         let checked = match pdu.first() {
             None => Err(ExceptionCode::ILLEGAL_FUNCTION),
-            Some(&function) if function == 0 || function & EXCEPTION_BIT != 0 => {
-                Err(ExceptionCode::ILLEGAL_FUNCTION)
-            }
+            Some(&function) if !FunctionCode(function).is_request() => Err(ExceptionCode::ILLEGAL_FUNCTION),
             Some(_) if pdu.len() > PDU_MAX => Err(ExceptionCode::ILLEGAL_DATA_VALUE),
             Some(&function) => check_data(FunctionCode(function), &pdu[1..]),
         };
@@ -284,19 +300,7 @@ impl RequestPdu {
             .then(|| ReadRange { function, ..ReadRange::first_of(self.data()) })
     }
 
-    /// Whether the function may be sent to all units at once: 0x05, 0x06, 0x0F and 0x10.
-    #[must_use]
-    pub fn may_be_broadcast(&self) -> bool {
-        matches!(
-            self.function(),
-            FunctionCode::WRITE_SINGLE_COIL
-                | FunctionCode::WRITE_SINGLE_REGISTER
-                | FunctionCode::WRITE_MULTIPLE_COILS
-                | FunctionCode::WRITE_MULTIPLE_REGISTERS
-        )
-    }
-
-    /// The reply of a unit that carried out a write that [may be broadcast](Self::may_be_broadcast): 0x05 and 0x06 are
+    /// The reply of a unit that carried out a write that [may be broadcast](FunctionCode::may_be_broadcast): 0x05 and 0x06 are
     /// repeated whole, 0x0F and 0x10 up to their quantity (chapters 6.5, 6.6, 6.11, 6.12).
     #[must_use]
     pub fn acknowledgement(&self) -> Bytes {
@@ -327,6 +331,13 @@ pub fn is_read(pdu: &[u8]) -> bool {
         [0x08, 0x00, 0x00 | 0x02 | 0x0B..=0x12, ..] => true,
         _ => false,
     }
+}
+
+/// Whether a PDU that violates the standard's limits may have been meant as a read: it is one, or ends before the byte
+/// that tells (the sub-function of 0x08, the MEI type of 0x2B).
+#[must_use]
+pub fn may_be_read(pdu: &[u8]) -> bool {
+    is_read(pdu) || matches!(pdu, [0x08] | [0x08, 0x00] | [0x2B])
 }
 
 /// The reply that acknowledges this write of function 0x05, 0x06, 0x0F or 0x10 unchanged; `None` for all others.

@@ -14,11 +14,11 @@ use tracing::info;
 
 use crate::audit::{Addressed, Audit};
 use crate::endpoint::Endpoint;
-use crate::line::{DiagnosticsView, ListenerId, UnitId};
-use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu, is_read};
+use crate::line::{DiagnosticsView, ListenerId, UnitId, diagnostics};
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu, is_read, may_be_read};
 use crate::serial::{BusHandle, OwnConnections};
 use crate::server::listener_metrics::ListenerMetrics;
-use crate::server::rules::{Requester, RuleTable};
+use crate::server::rules::{Permission, Requester, RuleTable};
 use crate::server::settings::{Broadcast, ListenerSettings, Writes};
 use crate::traffic::Traffic;
 
@@ -154,22 +154,33 @@ impl ListenerState {
         unit == BROADCAST_UNIT && self.routes.table[usize::from(unit)].is_none()
     }
 
-    /// Decides about a request. The diagnostics unit decides for itself what it has. For all others, in this order:
+    /// Whether a client of Modbus TCP gets no reply to this function of a unit identifier, not even a refusal.
+    pub(crate) fn is_silent(&self, unit: u8, function: FunctionCode) -> bool {
+        self.settings.broadcast == Broadcast::Silent && self.is_broadcast(unit) && function.may_be_broadcast()
+    }
+
+    /// Decides about a request. In this order:
     ///
     /// 1. The unit identifier: an unknown one gets 0x0A, whatever else is wrong.
-    /// 2. The PDU against the standard: 0x01, 0x02, 0x03.
-    /// 3. For unit 0, whether the function may be broadcast: 0x0A.
-    /// 4. Permission, for the diagnostics unit, too, where there are rules: 0x01.
+    /// 2. For unit 0, whether the function may be broadcast: 0x0A.
+    /// 3. The function, as in the standard's diagrams before the data: 0x01 if no request of it is allowed here, or the
+    ///    diagnostics unit does not have it.
+    /// 4. The PDU against the standard: 0x02, 0x03.
+    /// 5. Permission for these registers, for the diagnostics unit, too, where there are rules: 0x01.
     #[must_use]
     pub fn route(&self, unit: u8, pdu: Bytes, requester: &Requester<'_>) -> Routed<'_> {
         let refused = |refusal, pdu| Routed::Refused { refusal, pdu };
+        let function = function_of(&pdu);
         if self.diagnostics_unit == Some(unit) {
             return match RequestPdu::decode_or_return(pdu) {
                 Ok(pdu) => match self.rules.as_ref().and_then(|rules| rules.refusal(unit, &pdu, requester)) {
                     Some(refusal) => refused(refusal, pdu.bytes().clone()),
                     None => Routed::Diagnostics(pdu),
                 },
-                Err((code, pdu)) => refused(Refusal::Pdu(code), pdu),
+                Err((_, pdu)) if !diagnostics::has_function(function) => {
+                    refused(Refusal::Pdu(ExceptionCode::ILLEGAL_FUNCTION), pdu)
+                }
+                Err((code, pdu)) => refused(self.refusal_of_invalid(unit, &pdu, code, requester), pdu),
             };
         }
         let route = self.routes.table[usize::from(unit)];
@@ -180,21 +191,17 @@ impl ListenerState {
         if !broadcast && route.is_none() {
             return refused(Refusal::NoRoute, pdu);
         }
+        if broadcast && function.is_request() && !function.may_be_broadcast() {
+            return refused(Refusal::NotForAll, pdu);
+        }
         let pdu = match RequestPdu::decode_or_return(pdu) {
             Ok(pdu) if self.routes.only_reads(unit, pdu.function()) => pdu.as_declared_read(),
             Ok(pdu) => pdu,
-            Err((code, pdu)) => return refused(Refusal::Pdu(code), pdu),
+            Err((code, pdu)) => return refused(self.refusal_of_invalid(unit, &pdu, code, requester), pdu),
         };
-        if broadcast && !pdu.may_be_broadcast() {
-            return refused(Refusal::NotForAll, pdu.bytes().clone());
-        }
         let forbidden = match &self.rules {
-            // A broadcast reaches each unit, so that each has to be allowed.
-            Some(rules) if broadcast => std::iter::once(unit)
-                .chain(self.routes.identifiers())
-                .find_map(|unit| rules.refusal(unit, &pdu, requester)),
-            Some(rules) => rules.refusal(unit, &pdu, requester),
-            None => (self.settings.writes == Writes::Deny && !pdu.is_read()).then_some(Refusal::WriteDenied),
+            Some(rules) => self.reached(unit).find_map(|unit| rules.refusal(unit, &pdu, requester)),
+            None => self.refusal_by_default(pdu.is_read()),
         };
         if let Some(refusal) = forbidden {
             return refused(refusal, pdu.bytes().clone());
@@ -207,6 +214,47 @@ impl ListenerState {
                 acknowledge: self.settings.broadcast == Broadcast::Acknowledge,
             },
         }
+    }
+
+    /// Why a PDU that violates the standard is refused: with `code`, unless no request of its function is allowed.
+    fn refusal_of_invalid(
+        &self,
+        unit: u8,
+        pdu: &[u8],
+        code: ExceptionCode,
+        requester: &Requester<'_>,
+    ) -> Refusal {
+        let function = function_of(pdu);
+        if !function.is_request() {
+            return Refusal::Pdu(code);
+        }
+        let is_read = may_be_read(pdu) || self.routes.only_reads(unit, function);
+        self.refusal_of_function(unit, function, is_read, requester).unwrap_or(Refusal::Pdu(code))
+    }
+
+    /// Why no read, or no write, with this function is allowed.
+    fn refusal_of_function(
+        &self,
+        unit: u8,
+        function: FunctionCode,
+        is_read: bool,
+        requester: &Requester<'_>,
+    ) -> Option<Refusal> {
+        let Some(rules) = &self.rules else { return self.refusal_by_default(is_read) };
+        let (wanted, refusal) = forbidden(is_read);
+        let is_allowed = |unit| rules.may_allow(unit, function, wanted, requester);
+        (!self.reached(unit).all(is_allowed)).then_some(refusal)
+    }
+
+    /// Without rules.
+    fn refusal_by_default(&self, is_read: bool) -> Option<Refusal> {
+        (self.settings.writes == Writes::Deny && !is_read).then_some(Refusal::WriteDenied)
+    }
+
+    /// The unit identifiers that rules have to allow a request to `unit`: a broadcast reaches each of them.
+    fn reached(&self, unit: u8) -> impl Iterator<Item = u8> {
+        let all = self.is_broadcast(unit).then(|| self.routes.identifiers());
+        std::iter::once(unit).chain(all.into_iter().flatten())
     }
 
     /// Closes the connections of clients whose certificate would not be accepted now: it was revoked, has expired, or its
@@ -389,9 +437,22 @@ impl Refusal {
 
 impl RuleTable {
     fn refusal(&self, unit: u8, pdu: &RequestPdu, requester: &Requester<'_>) -> Option<Refusal> {
-        let forbidden = if pdu.is_read() { Refusal::ReadForbidden } else { Refusal::WriteForbidden };
-        (!self.allows(unit, pdu, requester)).then_some(forbidden)
+        let (_, refusal) = forbidden(pdu.is_read());
+        (!self.allows(unit, pdu, requester)).then_some(refusal)
     }
+}
+
+/// What a request needs of the rules, and why it is refused without.
+fn forbidden(is_read: bool) -> (Permission, Refusal) {
+    match is_read {
+        true => (Permission::Read, Refusal::ReadForbidden),
+        false => (Permission::Write, Refusal::WriteForbidden),
+    }
+}
+
+/// The function code of a PDU; 0, which is none, if it has no byte.
+fn function_of(pdu: &[u8]) -> FunctionCode {
+    FunctionCode(pdu.first().copied().unwrap_or_default())
 }
 
 /// The unit identifier of a broadcast.

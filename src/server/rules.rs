@@ -166,6 +166,29 @@ impl RuleTable {
         }
     }
 
+    /// Whether some request of this function is allowed that is a read or, as `wanted` says, a write.
+    pub(crate) fn may_allow(
+        &self,
+        identifier: u8,
+        function: FunctionCode,
+        wanted: Permission,
+        requester: &Requester<'_>,
+    ) -> bool {
+        for UnitRule { rule, addresses } in &self.by_unit[usize::from(identifier)] {
+            let rule = &self.rules[*rule];
+            if !rule.fits(requester) {
+                continue;
+            }
+            match addresses {
+                // No later rule is reached.
+                None => return rule.may >= wanted,
+                Some(_) if has_registers(function) && rule.may >= wanted => return true,
+                Some(_) => {}
+            }
+        }
+        false
+    }
+
     /// What the first rule that fits allows.
     fn permission(
         &self,
@@ -188,6 +211,19 @@ fn registers(range: Option<ReadRange>) -> Option<RangeInclusive<u32>> {
     let range = range.filter(|range| range.function >= FunctionCode::READ_HOLDING_REGISTERS)?;
     let start = u32::from(range.start);
     Some(start..=start + u32::from(range.quantity).saturating_sub(1))
+}
+
+/// Whether requests of the function are for registers, which rules name.
+fn has_registers(function: FunctionCode) -> bool {
+    matches!(
+        function,
+        FunctionCode::READ_HOLDING_REGISTERS
+            | FunctionCode::READ_INPUT_REGISTERS
+            | FunctionCode::WRITE_SINGLE_REGISTER
+            | FunctionCode::WRITE_MULTIPLE_REGISTERS
+            | FunctionCode::MASK_WRITE_REGISTER
+            | FunctionCode::READ_WRITE_MULTIPLE_REGISTERS
+    )
 }
 
 impl fmt::Display for Permission {

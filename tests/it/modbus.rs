@@ -268,7 +268,7 @@ proptest! {
     #[test]
     fn no_request_panics(pdu in prop::collection::vec(any::<u8>(), 0..300)) {
         if let Ok(request) = decode(&pdu) {
-            let _ = (request.is_read(), request.range(), request.acknowledgement(), request.may_be_broadcast());
+            let _ = (request.is_read(), request.range(), request.acknowledgement(), request.function().may_be_broadcast());
             prop_assert!(request.bytes().len() <= 253);
         }
     }

@@ -100,7 +100,7 @@ impl World {
 
     pub fn ask(&mut self, asked: Asked) {
         let target = match asked.unit {
-            0 if asked.pdu.may_be_broadcast() => Target::Broadcast,
+            0 if asked.pdu.function().may_be_broadcast() => Target::Broadcast,
             unit => Target::Unit(UnitId::new(unit.max(1)).expect("1 to 4")),
         };
         let source = Source {

@@ -135,6 +135,7 @@ impl TimedRequest {
         let bus_deadline = at + line_deadline(deadline);
         let backstop = at + deadline - BACKSTOP_MARGIN.min(deadline / 8);
         let window = match state.settings.framing {
+            AduFraming::Tcp if state.is_silent(header.unit, header.function) => ReplyWindow::Never,
             AduFraming::Tcp => ReplyWindow::Always,
             AduFraming::Rtu if is_broadcast => ReplyWindow::Never,
             AduFraming::Rtu => ReplyWindow::Until(at + deadline),

@@ -71,7 +71,10 @@ async fn each_refusal_has_its_exception_and_comes_after_ten_milliseconds() {
     const FUNCTION: ExceptionCode = ExceptionCode::ILLEGAL_FUNCTION;
     const ADDRESS: ExceptionCode = ExceptionCode::ILLEGAL_DATA_ADDRESS;
     const VALUE: ExceptionCode = ExceptionCode::ILLEGAL_DATA_VALUE;
-    let (mut connected, mut requests) = connect_to_bus(settings());
+    let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
+    let routes = Routes::new(vec![(bus, units(1..=4))]);
+    let state = ListenerState { diagnostics_unit: Some(200), ..ListenerState::new(settings(), routes) };
+    let mut connected = connect(&Arc::new(ArcSwap::from_pointee(state)), 4096);
     let table: &[(u8, &[u8], ExceptionCode)] = &[
         (5, READ, PATH),
         (0, WRITE, PATH),
@@ -90,9 +93,31 @@ async fn each_refusal_has_its_exception_and_comes_after_ten_milliseconds() {
         (1, &[0x03, 0xFF, 0xFF, 0, 2], ADDRESS),
         (1, &[0x03, 0, 0, 0, 126], VALUE),
         (1, &[0x03, 0, 0], VALUE),
-        // A violation of the standard is reported even if writes are denied; any value of 0x05 is accepted.
-        (1, &[0x05, 0, 0, 0x12], VALUE),
+        // The function comes first: one that is not allowed here is refused as such, whatever its data.
+        (1, &[0x05, 0, 0, 0x12], FUNCTION),
         (1, &[0x05, 0, 0, 0x12, 0x34], FUNCTION),
+        (1, &[0x06], FUNCTION),
+        (1, &[0x0F, 0, 0, 0, 0, 0], FUNCTION),
+        (1, &[0x10, 0xFF, 0xFF, 0, 2, 4, 0, 0, 0, 0], FUNCTION),
+        (1, &[0x10, 0, 0, 0, 124, 248], FUNCTION),
+        (1, &[0x15, 0], FUNCTION),
+        (1, &[0x16, 0, 0], FUNCTION),
+        (1, &[0x17, 0, 0, 0, 126], FUNCTION),
+        (1, &[0x08, 0, 1], FUNCTION),
+        (1, &[0x2B, 0x0D], FUNCTION),
+        // These may have been meant as reads.
+        (1, &[0x08], VALUE),
+        (1, &[0x08, 0], VALUE),
+        (1, &[0x08, 0, 0], VALUE),
+        (1, &[0x2B], VALUE),
+        (1, &[0x2B, 0x0E], VALUE),
+        (1, &[0x14, 0], VALUE),
+        // The diagnostics unit has two functions.
+        (200, &[0x06], FUNCTION),
+        (200, &[0x01, 0, 0], FUNCTION),
+        (200, &[0x10, 0, 0, 0, 0], FUNCTION),
+        (200, &[0x04, 0, 0], VALUE),
+        (200, &[0x03, 0, 0, 0, 0], VALUE),
     ];
     for (unit, pdu, code) in table {
         let before = Instant::now();
@@ -440,12 +465,34 @@ async fn a_silent_broadcast_is_never_answered_and_gives_its_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_broadcast_is_as_silent_as_one_that_is_sent() {
+    for writes in [Writes::Deny, Writes::Allow] {
+        let (mut connected, mut a, mut b) = connect_to_two(Broadcast::Silent, writes);
+        // Too short, and a range past the last address.
+        connected.peer.send(1, 0, &[6, 0, 1]).await;
+        connected.peer.send(2, 0, &[16, 0xFF, 0xFF, 0, 2, 4, 0, 0, 0, 0]).await;
+        if writes == Writes::Deny {
+            connected.peer.send(3, 0, WRITE).await;
+        }
+        // Not a broadcast, because it makes sense for one unit only.
+        connected.peer.send(4, 0, READ).await;
+        let reply = connected.peer.receive().await.unwrap();
+        let not_for_all = exception(3, ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+        assert_eq!((reply.transaction_id, &reply.pdu[..]), (4, &not_for_all[..]), "{writes:?}");
+        assert!(a.try_recv().is_err() && b.try_recv().is_err(), "nothing of it reached a line");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_writes_that_are_allowed_are_broadcast() {
     let (mut connected, mut a, _b) = connect_to_two(Broadcast::Acknowledge, Writes::Deny);
     let denied = exception(6, ExceptionCode::ILLEGAL_FUNCTION);
     assert_eq!(connected.peer.ask(0, WRITE).await.unwrap(), denied);
     let not_for_all = exception(3, ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
-    assert_eq!(connected.peer.ask(0, READ).await.unwrap(), not_for_all);
+    // Whatever its data, the function may not be broadcast.
+    for pdu in [READ, &[3, 0]] {
+        assert_eq!(connected.peer.ask(0, pdu).await.unwrap(), not_for_all, "{pdu:02X?}");
+    }
     assert!(a.try_recv().is_err());
 }
 

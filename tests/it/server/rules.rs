@@ -70,6 +70,41 @@ async fn what_no_rule_allows_gets_0x01_and_only_refused_writes_are_audited() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_invalid_request_gets_0x03_only_where_a_rule_could_allow_its_function() {
+    let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
+    let write_registers =
+        Rule { units: BTreeSet::from([1]), registers: Some(10..=19), may: Permission::Write, ..ANY };
+    let elsewhere = Rule { from: vec!["10.0.0.0/8".parse().unwrap()], may: Permission::Write, ..ANY };
+    let nothing = Rule { units: BTreeSet::from([3]), may: Permission::Nothing, ..ANY };
+    let settings = ListenerSettings { rules: vec![write_registers, elsewhere, nothing, ANY], ..settings() };
+    let (mut peer, _task) = connect(ListenerState::new(settings, Routes::new(vec![(bus, units(1..=3))])));
+    let (value, denied) = (ExceptionCode::ILLEGAL_DATA_VALUE, ExceptionCode::ILLEGAL_FUNCTION);
+    for (unit, pdu, code) in [
+        // Some registers of unit 1 may be written.
+        (1, &[6, 0][..], value),
+        (1, &[16, 0, 10, 0, 1, 3], value),
+        (1, &[22, 0], value),
+        (1, &[23, 0, 10, 0, 1], value),
+        // Coils and functions without registers fit no rule that names registers.
+        (1, &[5, 0], denied),
+        (1, &[15, 0, 10, 0, 1], denied),
+        (1, &[21, 0], denied),
+        // Reads are allowed, but not writes.
+        (2, &[3, 0], value),
+        (2, &[20, 0], value),
+        (2, &[8], value),
+        (2, &[6, 0], denied),
+        (2, &[8, 0, 1], denied),
+        // Nothing is allowed.
+        (3, &[3, 0], denied),
+        (3, &[6, 0], denied),
+    ] {
+        assert_eq!(peer.ask(unit, pdu).await.unwrap(), exception(pdu[0], code), "unit {unit}: {pdu:02X?}");
+    }
+    assert!(requests.try_recv().is_err(), "nothing of it reached the line");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broadcast_is_refused_if_one_unit_may_not_be_written() {
     for (held_back, is_refused) in [(3, true), (4, false)] {
         let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
