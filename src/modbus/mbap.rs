@@ -64,6 +64,19 @@ impl std::error::Error for FramingError {}
 /// # Errors
 /// As soon as the protocol identifier or the length is wrong, however few bytes have come.
 pub fn decode(input: &mut BytesMut) -> Result<Option<Adu>, FramingError> {
+    let Some(length) = adu_length(input)?.filter(|length| input.len() >= *length) else { return Ok(None) };
+    // A copy: a slice would keep the whole receive buffer alive for as long as the request is queued.
+    let pdu = Bytes::copy_from_slice(&input[HEADER_LENGTH..length]);
+    let adu = Adu { transaction_id: u16::from_be_bytes([input[0], input[1]]), unit: input[6], pdu };
+    input.advance(length);
+    Ok(Some(adu))
+}
+
+/// The length of the ADU that `input` begins with, from its header; `None` if too few bytes have come.
+///
+/// # Errors
+/// As soon as the protocol identifier or the length is wrong.
+pub fn adu_length(input: &[u8]) -> Result<Option<usize>, FramingError> {
     let word = |at: usize| input.get(at..at + 2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
     if let Some(id) = word(2).filter(|&id| id != PROTOCOL_ID) {
         return Err(FramingError::ProtocolId(id));
@@ -73,15 +86,7 @@ pub fn decode(input: &mut BytesMut) -> Result<Option<Adu>, FramingError> {
     if !(2..=254).contains(&length) {
         return Err(FramingError::Length(length));
     }
-    let adu_length = HEADER_LENGTH - 1 + usize::from(length);
-    if input.len() < adu_length {
-        return Ok(None);
-    }
-    // A copy: a slice would keep the whole receive buffer alive for as long as the request is queued.
-    let pdu = Bytes::copy_from_slice(&input[HEADER_LENGTH..adu_length]);
-    let adu = Adu { transaction_id: u16::from_be_bytes([input[0], input[1]]), unit: input[6], pdu };
-    input.advance(adu_length);
-    Ok(Some(adu))
+    Ok(Some(HEADER_LENGTH - 1 + usize::from(length)))
 }
 
 /// The protocol identifier of Modbus.

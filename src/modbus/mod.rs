@@ -11,6 +11,7 @@ pub mod mbap;
 pub mod pdu;
 pub mod reply;
 pub mod rtu;
+pub mod rtu_over_tcp;
 mod wire_requests;
 pub mod write;
 

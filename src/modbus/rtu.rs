@@ -51,6 +51,14 @@ pub fn request_length(adu: &[u8]) -> Option<usize> {
     }
 }
 
+/// The length of the request ADU with a right CRC that `bytes` begin with. Where the function does not tell the length,
+/// it is all of them.
+#[must_use]
+pub fn request_at_front(bytes: &[u8]) -> Option<usize> {
+    let length = request_length(bytes).unwrap_or(bytes.len());
+    bytes.get(..length).filter(|adu| length <= ADU_MAX && crc_is_right(adu)).map(|_| length)
+}
+
 /// Whether `adu` is long enough and ends in the CRC of the bytes before.
 #[must_use]
 pub fn crc_is_right(adu: &[u8]) -> bool {

@@ -14,8 +14,10 @@ pub enum LogKind {
     Admission,
     /// A TLS handshake that failed, or a client without a role.
     Handshake,
-    /// Bytes in another framing than the listener's.
+    /// Closed because of bytes that are no ADU in the listener's framing, or because that has changed.
     Framing,
+    /// A client that speaks another framing than the listener's: bytes that make no sense must not hide it.
+    Misframed,
     /// RTU requests that are incomplete or have a wrong CRC.
     Damaged,
     /// Closed because the client sent half a request, or does not read its replies.

@@ -246,6 +246,13 @@ impl ListenerState {
         (!self.reached(unit).all(is_allowed)).then_some(refusal)
     }
 
+    /// Whether some request with a function that the standard does not define is carried out under the unit identifier.
+    pub(crate) fn is_served(&self, unit: u8, function: FunctionCode, requester: &Requester<'_>) -> bool {
+        let is_read = self.routes.only_reads(unit, function);
+        self.routes.table[usize::from(unit)].is_some()
+            && self.refusal_of_function(unit, function, is_read, requester).is_none()
+    }
+
     /// Without rules.
     fn refusal_by_default(&self, is_read: bool) -> Option<Refusal> {
         (self.settings.writes == Writes::Deny && !is_read).then_some(Refusal::WriteDenied)

@@ -18,14 +18,14 @@ use crate::endpoint::Endpoint;
 use crate::line::{Answer, Now, Request, Source, Target, UnitId, diagnostics};
 use crate::modbus::AduFraming;
 use crate::modbus::mbap::Adu;
-use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, RequestPdu};
+use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, RequestPdu};
 use crate::modbus::rtu;
 use crate::runtime::LogKind;
 use crate::serial::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender, clock};
 use crate::server::listener_metrics::Connected;
 use crate::server::routes::{ListenerState, Refusal, Routed};
 use crate::server::rules::Requester;
-use crate::traffic::{Message, Sender, Served, Traffic};
+use crate::traffic::{Link, Message, Sender, Served, Traffic};
 
 /// See the module.
 #[derive(Debug)]
@@ -162,9 +162,7 @@ impl Session {
             return self.refuse(asked, ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
         }
         let asked = |pdu: Bytes| TimedRequest::new(header, pdu, now, state);
-        let address = self.client.link.client.tcp().map(|address| address.ip());
-        let role = self.client.link.identity.as_ref().and_then(|identity| identity.role.as_deref().ok());
-        let requester = Requester { address, role };
+        let requester = requester(&self.client.link);
         match state.route(adu.unit, adu.pdu, &requester) {
             Routed::Refused { refusal, pdu } => {
                 self.hint(refusal, state, &header.reply(pdu.clone()), now);
@@ -219,6 +217,11 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Whether some request of this client with the function is carried out under the unit identifier.
+    pub(super) fn is_served(&self, state: &ListenerState, unit: u8, function: FunctionCode) -> bool {
+        state.is_served(unit, function, &requester(&self.client.link))
     }
 
     /// Whether the client is a bus of this gateway, which would wait for its own answer.
@@ -421,8 +424,9 @@ impl Session {
             if is_rtu {
                 self.note_misframed(AduFraming::Rtu, now);
             }
-            if let Some(held_back) = self.client.log_limiter.permit(LogKind::NoRoute, now) {
-                let hint = if is_rtu { RTU_OVER_TCP } else { hint };
+            let (kind, hint) =
+                if is_rtu { (LogKind::Misframed, RTU_OVER_TCP) } else { (LogKind::NoRoute, hint) };
+            if let Some(held_back) = self.client.log_limiter.permit(kind, now) {
                 info!(unit, %function, configured = %state.routes, held_back, "{hint}");
             }
         }
@@ -469,6 +473,12 @@ impl Session {
             Endpoint::Serial(_) => self.unsent = Some(reply),
         }
     }
+}
+
+/// The client, as far as rules see it.
+fn requester(link: &Link) -> Requester<'_> {
+    let role = link.identity.as_ref().and_then(|identity| identity.role.as_deref().ok());
+    Requester { address: link.client.tcp().map(|address| address.ip()), role }
 }
 
 /// The remedy for a client that sends Modbus TCP to a listener for RTU.

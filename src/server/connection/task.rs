@@ -208,12 +208,17 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
                 // The last request may be one that only a pause would have ended.
                 self.decoder.handle_end();
                 self.handle_buffered(now);
+                if self.phase == ConnectionPhase::Open {
+                    // A client that gave up on what reads as the beginning of a longer ADU.
+                    self.log_rtu(now);
+                }
                 self.drain();
             }
             // There may be requests before the end of the stream.
             Wakeup::PeerClosed(PeerState::HalfClosed) => self.handle_half_close(),
             Wakeup::Read(Err(error)) => {
                 debug!(%error, "the client is gone");
+                self.log_rtu(now);
                 self.phase = ConnectionPhase::Gone;
             }
         }
@@ -248,6 +253,11 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
 
     fn handle_whole_adus(&mut self, state: &ListenerState, now: Instant, present: Now) {
         while self.phase == ConnectionPhase::Open && self.session.in_flight() < state.settings.max_in_flight {
+            let is_served = |unit, function| self.session.is_served(state, unit, function);
+            if self.decoder.is_misframed(&self.input, is_served) {
+                self.log_misframed(now);
+                return self.drain();
+            }
             match self.decoder.decode(&mut self.input, now) {
                 Decoded::Request(adu) => {
                     // Also if it is answered at once.
@@ -327,11 +337,24 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
 
     /// Logs the closing because of the bytes in the input; the most frequent cause has a message of its own.
     fn log_no_modbus_tcp(&self, kind: LogKind, now: Instant, why: &str) {
-        let is_rtu = rtu::crc_is_right(&self.input);
-        if is_rtu {
-            self.session.note_misframed(AduFraming::Rtu, now);
+        if !self.log_rtu(now) {
+            self.log_closing(kind, now, why);
         }
-        self.log_closing(kind, now, if is_rtu { RTU_OVER_TCP } else { why });
+    }
+
+    /// Logs that the client speaks RTU over TCP, if the input begins with a whole frame.
+    fn log_rtu(&self, now: Instant) -> bool {
+        let is_rtu =
+            self.client.link.framing == AduFraming::Tcp && rtu::request_at_front(&self.input).is_some();
+        if is_rtu {
+            self.log_misframed(now);
+        }
+        is_rtu
+    }
+
+    fn log_misframed(&self, now: Instant) {
+        self.session.note_misframed(AduFraming::Rtu, now);
+        self.log_closing(LogKind::Misframed, now, RTU_OVER_TCP);
     }
 
     /// Logs that bytes were dropped without an answer.
@@ -339,7 +362,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         let (kind, what) = match dropped {
             Dropped::ModbusTcp => {
                 self.session.note_misframed(AduFraming::Tcp, now);
-                (LogKind::Framing, MODBUS_TCP)
+                (LogKind::Misframed, MODBUS_TCP)
             }
             Dropped::Damaged => {
                 (LogKind::Damaged, "an incomplete request, or one with a wrong CRC, is not answered")

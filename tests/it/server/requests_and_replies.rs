@@ -11,11 +11,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use metergate::audit::{Audit, AuditLog, AuditSettings};
 use metergate::endpoint::ClientAddress;
 use metergate::line::{Answer, BusId, ListenerId};
 use metergate::modbus::pdu::ExceptionCode;
-use metergate::modbus::rtu;
+use metergate::modbus::{REQUEST_PAUSE, rtu};
+use metergate::runtime::{LINES, LogRateLimiter};
 use metergate::serial::BusHandle;
 use metergate::server::connection::{BACKSTOP_MARGIN, ClientContext, REFUSAL_DELAY, SHUTDOWN_TIMEOUT};
 use metergate::server::{
@@ -23,14 +25,14 @@ use metergate::server::{
 };
 use metergate::traffic::Link;
 use serde_yaml::Value;
-use tokio::io::{AsyncWrite, AsyncWriteExt, DuplexStream, WriteHalf, duplex};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, WriteHalf, duplex};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::clients::{
-    Peer, READ, Requests, Server, WRITE, answer, read_from, reply_of, serve, settings, units,
+    Peer, READ, Requests, Server, WRITE, answer, bytes_of, read_from, reply_of, serve, settings, units,
 };
 
 const BUSY: ExceptionCode = ExceptionCode::SERVER_DEVICE_BUSY;
@@ -49,20 +51,33 @@ fn connect_through<W>(
 where
     W: AsyncWrite + Unpin + Send + 'static,
 {
+    connect_to(Arc::new(ArcSwap::from_pointee(state)), Arc::default(), wrap)
+}
+
+/// The same, with a listener and a limit of log lines that other connections share.
+fn connect_to<W>(
+    listener: Arc<ArcSwap<ListenerState>>,
+    log_limiter: Arc<LogRateLimiter>,
+    wrap: impl FnOnce(WriteHalf<DuplexStream>) -> W,
+) -> (Peer<DuplexStream>, JoinHandle<()>)
+where
+    W: AsyncWrite + Unpin + Send + 'static,
+{
     let (ours, theirs) = duplex(64 * 1024);
     let (reader, writer) = tokio::io::split(theirs);
     let writer = wrap(writer);
+    let framing = listener.load().settings.framing;
     let client = ClientContext {
         link: Arc::new(Link {
             identity: None,
             client: SocketAddr::from(([127, 0, 0, 1], 40000)).into(),
             listener: SocketAddr::from(([127, 0, 0, 1], 502)).into(),
-            framing: state.settings.framing,
+            framing,
             connection: 1,
         }),
-        listener: Arc::new(ArcSwap::from_pointee(state)),
+        listener,
         idle: Arc::new(IdleTracker::new(Instant::now(), Instant::now(), CancellationToken::new())),
-        log_limiter: Arc::default(),
+        log_limiter,
     };
     (Peer::new(ours), tokio::spawn(connection::run(reader, writer, client)))
 }
@@ -524,24 +539,132 @@ async fn all_of_ipv6_serves_ipv4_and_knows_its_addresses() {
     assert_eq!(stranger.receive().await, None);
 }
 
-#[tokio::test]
-async fn rtu_over_tcp_is_called_by_its_name() {
+/// The log of this thread, as long as the guard lives: the runtime of a test has no thread but its own.
+fn logged() -> (Log, tracing::subscriber::DefaultGuard) {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    // The runtime of this test has no thread but this one.
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let (server, _requests) = one_at_a_time();
-    // A start of 0 reads as a protocol identifier of Modbus TCP, and a quantity of 2 as a length.
-    for (pdu, closes) in
-        [(&[3, 0x9C, 0x40, 0, 10], true), (&[3, 0, 0, 0, 1], true), (&[3, 0, 0, 0, 2], false)]
-    {
-        let mut peer = Peer::connect(&server).await;
-        peer.stream.write_all(&rtu::encode(1, pdu)).await.unwrap();
-        assert_eq!(peer.receive().await.is_none(), closes, "{pdu:02X?}");
+    (log, tracing::subscriber::set_default(subscriber))
+}
+
+const SPEAKS_RTU: &str = "the client speaks RTU over TCP";
+
+/// Sends the pieces of a client of RTU, each once the one before has arrived, and returns what is answered before the
+/// gateway closes the connection.
+async fn speak_rtu(state: ListenerState, pieces: &[&[u8]]) -> Vec<u8> {
+    let (mut peer, task) = connect(state);
+    for piece in pieces {
+        // The gateway may have closed after the one before.
+        let _sent = peer.stream.write_all(piece).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let text = log.text();
-    assert_eq!(text.matches("the client speaks RTU over TCP").count(), 3, "{text}");
+    let mut answered = Vec::new();
+    peer.stream.read_to_end(&mut answered).await.unwrap();
+    task.await.unwrap();
+    answered
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_rtu_is_named_and_nothing_of_it_is_carried_out() {
+    let poll = |quantity| rtu::encode(1, &[3, 0, 0, 0, quantity]);
+    let elsewhere = rtu::encode(1, &[3, 1, 0, 0, 2]);
+    let write = rtu::encode(1, &[&[16, 0, 0, 0, 5, 10][..], &[0; 10]].concat());
+    let (ten, one) = (poll(10), poll(1));
+    for (what, pieces) in [
+        ("one register", vec![&one[..]]),
+        ("a usual poll", vec![&ten[..]]),
+        ("a usual poll, repeated", vec![&ten[..], &ten, &ten]),
+        ("elsewhere", vec![&elsewhere[..]]),
+        ("a write", vec![&write[..]]),
+        ("6 and 2 bytes", vec![&one[..6], &one[6..]]),
+        ("4 and 4 bytes", vec![&elsewhere[..4], &elsewhere[4..]]),
+        ("two at once", vec![&[&one[..], &one[..]].concat()]),
+        ("without data", vec![&rtu::encode(1, &[0x11])]),
+        ("a function of a vendor", vec![&rtu::encode(1, &[0x41, 1, 2])]),
+    ] {
+        let (log, _guard) = logged();
+        let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
+        let (state, records) = Audited::new(&[(&bus, 1)]).split();
+        let metrics = Arc::clone(&state.metrics);
+        assert!(speak_rtu(state, &pieces).await.is_empty(), "{what}");
+        let text = log.text();
+        assert_eq!(text.matches(SPEAKS_RTU).count(), 1, "{what}: {text}");
+        assert!(metrics.misframed_client().is_some(), "{what}");
+        assert_eq!(records().len(), 0, "{what}");
+        assert!(requests.try_recv().is_err(), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_frame_is_waited_for_only_briefly() {
+    let (log, _guard) = logged();
+    let (state, _requests) = one_bus(settings());
+    let (mut peer, _task) = connect(state);
+    let before = Instant::now();
+    peer.stream.write_all(&[1, 3, 1, 0]).await.unwrap();
+    assert_eq!(peer.receive().await, None);
+    let waited = before.elapsed();
+    assert!(waited >= REQUEST_PAUSE && waited < REQUEST_PAUSE * 2, "{waited:?}");
+    assert!(log.text().contains("protocol identifier 256, expected 0"), "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_rtu_that_gives_up_is_named_at_the_end() {
+    // Reads as the beginning of a write of 29 registers by Modbus TCP, of unit 59 (CRC 3B 10).
+    let poll = (1..=247)
+        .flat_map(|unit| (9..=125).map(move |quantity| rtu::encode(unit, &[3, 0, 0, 0, quantity])))
+        .find(|frame| frame[7] == 0x10)
+        .unwrap();
+    let (log, _guard) = logged();
+    let (state, _requests) = one_bus(settings());
+    let (mut peer, task) = connect(state);
+    peer.stream.write_all(&poll).await.unwrap();
+    assert!(timeout(Duration::from_secs(5), peer.receive()).await.is_err(), "it may be half an ADU");
+    drop(peer);
+    task.await.unwrap();
+    assert_eq!(log.text().matches(SPEAKS_RTU).count(), 1, "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_make_no_sense_do_not_hide_a_client_of_rtu() {
+    let (log, _guard) = logged();
+    let (state, _requests) = one_bus(settings());
+    let (listener, limiter) = (Arc::new(ArcSwap::from_pointee(state)), Arc::default());
+    let connect = || connect_to(Arc::clone(&listener), Arc::clone(&limiter), |writer| writer);
+    for _ in 0..3 * LINES {
+        let (mut peer, _task) = connect();
+        peer.stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        assert_eq!(peer.receive().await, None);
+    }
+    let (mut peer, _task) = connect();
+    peer.stream.write_all(&rtu::encode(1, &[3, 0, 0, 0, 10])).await.unwrap();
+    assert_eq!(peer.receive().await, None);
+    assert_eq!(log.text().matches(SPEAKS_RTU).count(), 1, "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_with_a_right_crc_by_chance_is_answered_as_modbus_tcp() {
+    let (log, _guard) = logged();
+    // The only transaction identifier with which the first eight bytes of this read of ten registers, or the whole
+    // request of one byte, end in a right CRC.
+    for (unit, pdu) in [(1, &[3, 0, 0, 0, 10][..]), (1, &[0x11]), (2, &[7]), (9, &[0x0B])] {
+        let alike = |id: &u16| rtu::crc_is_right(&bytes_of(*id, unit, pdu)[..8]);
+        let transaction_id = (0..=u16::MAX).find(alike).unwrap();
+        let (state, mut requests) = one_bus(settings());
+        let (mut peer, _task) = connect(state);
+        peer.send(transaction_id, unit, pdu).await;
+        if unit == 9 {
+            let reply = peer.receive().await.unwrap();
+            assert_eq!(&reply.pdu[..], [0x8B, 0x0A], "no such unit");
+            assert_eq!(log.text().matches(SPEAKS_RTU).count(), 1, "so it may be RTU: {}", log.text());
+            continue;
+        }
+        let request = requests.recv().await.unwrap();
+        assert_eq!(&request.pdu.bytes()[..], pdu);
+        request.to.send(Answer::Reply(Bytes::from_static(&[0x11, 1, 0xFF])));
+        assert_eq!(peer.receive().await.unwrap().transaction_id, transaction_id);
+        assert!(!log.text().contains(SPEAKS_RTU), "{}", log.text());
+    }
 }
 
 /// Log lines, kept.
