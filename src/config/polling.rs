@@ -140,6 +140,10 @@ fn polling(unit: &UnitProfile, max_read: u16) -> Polling {
             DemandedBlock { range: in_table(block.range), core: block.core.map(in_table) }
         })
     });
+    let measurement = profile.blocks.iter().filter(|block| block.kind == BlockKind::Measurement);
+    let measurements = measurement.flat_map(|block| {
+        block.functions.iter().map(|function| ReadRange { function: *function, ..block.range })
+    });
     let registers = profile.blocks.iter().flat_map(|block| {
         let ReadRange { start, quantity, .. } = block.range;
         let inner = move |function: &FunctionCode| {
@@ -151,6 +155,7 @@ fn polling(unit: &UnitProfile, max_read: u16) -> Polling {
     Polling {
         blocks: poll.map_or_else(Vec::new, |pace| measured(pace).chain(single_points(unit, pace)).collect()),
         demanded: demanded.collect(),
+        measurements: measurements.collect(),
         mirrored: profile.mirrored,
         scales: scales(profile).collect(),
         uncut: registers.filter(|(function, address)| !profile.may_split_at(*function, *address)).collect(),

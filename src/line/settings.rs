@@ -269,6 +269,8 @@ pub struct Polling {
     /// The profile's blocks that are not polled, and all of its blocks in the further tables it names: read as a whole
     /// from a client's first read inside one.
     pub demanded: Vec<DemandedBlock>,
+    /// The profile's measurement blocks, polled or not, in each of their tables.
+    pub measurements: Arc<[ReadRange]>,
     /// Input registers repeat holding registers, so either table serves reads of both.
     pub mirrored: bool,
     /// Registers, by table and address, before which a block must not be cut: they continue a value that begins before

@@ -180,6 +180,7 @@ impl Unit {
             snapshot: Arc::clone(&self.snapshot),
             measured: Arc::clone(&self.measured),
             is_measured: self.settings.polling.blocks.iter().any(|block| block.measured),
+            measurements: Arc::clone(&self.settings.polling.measurements),
             ignored_reads: self.ignored.marks(),
             never_answered: self.ignored.never_answered(),
         });

@@ -93,8 +93,10 @@ pub struct UnitView {
     pub snapshot: Arc<Snapshot>,
     /// The measurement blocks that are read in the background, as far as the unit answers them.
     pub measured: Arc<[ReadRange]>,
-    /// Whether its profile has such blocks.
+    /// Whether such blocks are to be read.
     pub is_measured: bool,
+    /// All measurement blocks of its profile, in each of their tables; none without a profile.
+    pub measurements: Arc<[ReadRange]>,
     /// Number of reads it ignores, which are refused at once.
     pub ignored_reads: usize,
     /// Those of these that it is not known to have answered.
@@ -119,21 +121,28 @@ impl UnitView {
             snapshot: Arc::new(settings.empty_snapshot()),
             measured: Arc::default(),
             is_measured: settings.polling.blocks.iter().any(|block| block.measured),
+            measurements: Arc::clone(&settings.polling.measurements),
             ignored_reads: 0,
             never_answered: None,
         }
     }
 
-    /// The age of its oldest measurement block, or of its newest block where none is read in the background. `None`
-    /// while one of them has not been read, or if the unit answers none of them.
+    /// The age of its oldest measurement block; without a profile, which says what a measurement is, of its newest block.
+    /// `None` while one of the blocks that are read in the background has not been read, or if the unit answers none of
+    /// them; where none is read, while clients have read none.
     #[must_use]
     pub fn age(&self, now: impl Into<Now>) -> Option<Duration> {
         let now = now.into();
-        if !self.is_measured {
-            return self.snapshot.blocks().iter().map(|block| block.age(now)).min();
+        if self.is_measured {
+            let age = |range| self.snapshot.block(range).map(|block| block.age(now));
+            return self.measured.iter().map(age).collect::<Option<Vec<_>>>()?.into_iter().max();
         }
-        let age = |range| self.snapshot.block(range).map(|block| block.age(now));
-        self.measured.iter().map(age).collect::<Option<Vec<_>>>()?.into_iter().max()
+        let blocks = self.snapshot.blocks().iter();
+        if self.measurements.is_empty() {
+            return blocks.map(|block| block.age(now)).min();
+        }
+        let is_measurement = |range: &ReadRange| self.measurements.iter().any(|one| one.overlaps(range));
+        blocks.filter(|block| is_measurement(&block.range)).map(|block| block.age(now)).max()
     }
 }
 

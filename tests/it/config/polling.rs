@@ -40,6 +40,25 @@ fn plan(config: &Config) -> Vec<(u16, u16, bool, Pace)> {
     blocks.map(|block| (block.range.start, block.range.quantity, block.measured, block.pace)).collect()
 }
 
+#[test]
+fn measurement_blocks_are_known_even_if_they_are_not_polled() {
+    let measurements = |keys: &str| {
+        let config = good(&file(&format!("        profile: leviton-4000r\n{keys}"), ""));
+        polling(&config).measurements.to_vec()
+    };
+    let polled = measurements("");
+    // Two blocks, each in two tables.
+    assert_eq!(polled.len(), 4, "{polled:?}");
+    assert_eq!(measurements("        poll: off\n"), polled);
+    let config = good(&file("        profile: leviton-4000r\n", ""));
+    // The others are single points of blocks that are no measurements.
+    for block in polling(&config).blocks.iter().filter(|block| block.measured && block.range.quantity > 2) {
+        assert!(polled.iter().any(|range| range.overlaps(&block.range)), "{block:?} {polled:?}");
+    }
+    let config = good(&file("", ""));
+    assert!(polling(&config).measurements.is_empty(), "without a profile there are none");
+}
+
 fn every(seconds: u64) -> Pace {
     Pace::Every(Duration::from_secs(seconds))
 }

@@ -180,6 +180,23 @@ fn without_a_profile_the_age_is_that_of_the_newest_block() {
 }
 
 #[test]
+fn with_a_profile_that_is_not_polled_the_age_is_that_of_the_oldest_measurement_clients_read() {
+    let now = Instant::now() + 100 * SECOND;
+    let read = |blocks: &[(u16, u32)]| {
+        let blocks = blocks.iter().map(|&(start, age)| block(range(start, 2), now - age * SECOND));
+        UnitView {
+            snapshot: Arc::new(blocks.fold(Snapshot::default(), |snapshot, block| snapshot.with(block))),
+            measurements: Arc::from([range(0, 10), range(50, 10)]),
+            ..quiet(1)
+        }
+    };
+    // From 20 on there is no measurement, and a client may have read a part of a block.
+    assert_eq!(read(&[(20, 1), (8, 4), (50, 7)]).age(now), Some(7 * SECOND));
+    assert_eq!(read(&[(20, 1), (9, 4)]).age(now), Some(4 * SECOND));
+    assert_eq!(read(&[(20, 1)]).age(now), None, "clients have read no measurement");
+}
+
+#[test]
 fn a_closed_port_and_a_silent_line_make_their_units_unreachable_and_idle() {
     let now = Instant::now() + 100 * SECOND;
     let online = || Arc::new(UnitView { state: UnitState::Online, ..quiet(1) });

@@ -35,6 +35,7 @@ pub(crate) fn healthy(unit: u8, at: Instant) -> UnitView {
         snapshot: Arc::default(),
         measured: Arc::default(),
         is_measured: false,
+        measurements: Arc::default(),
         ignored_reads: 0,
         never_answered: None,
         statistics: UnitStatistics::default(),

@@ -228,12 +228,10 @@ impl Rig {
 /// Two units, the first of which has a profile.
 fn settings(pace: Pace, request_gap: Duration) -> LineSettings {
     let polling = Polling {
-        demanded: Vec::new(),
         blocks: vec![PolledBlock { range: FLOATS, core: None, measured: true, pace }],
-        mirrored: false,
         // Floats: every second register belongs to the one before.
         uncut: (257..346).step_by(2).map(|at| (FLOATS.function, at)).collect(),
-        scales: [].into(),
+        ..Polling::default()
     };
     let unit = |id, polling| UnitSettings { request_gap, polling, ..settings::unit(id) };
     let units = vec![unit(1, polling), unit(2, Polling::default())];

@@ -35,8 +35,7 @@ pub(crate) fn draw(settings: &mut LineSettings, rng: &mut Rng) -> bool {
                 blocks.push(block(range, rng));
             }
         }
-        unit.polling =
-            Polling { blocks, demanded: Vec::new(), mirrored, uncut: uncut(), ..Polling::default() };
+        unit.polling = Polling { blocks, mirrored, uncut: uncut(), ..Polling::default() };
     }
     true
 }
