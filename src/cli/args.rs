@@ -261,10 +261,10 @@ pub struct Demo {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub status: Option<SocketAddr>,
     /// Unit identifiers of the meters, such as 1-8 or 1,3,10-12
-    #[arg(long, value_name = "UNITS", default_value = "1-8")]
+    #[arg(short, long, value_name = "UNITS", default_value = "1-8")]
     pub units: Units,
     /// Bits per second of the simulated line, 300 to 1000000
-    #[arg(long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
+    #[arg(short, long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
     pub baud: NonZeroU32,
     /// Meters, loads and faults from a file, in place of --units and --baud
     #[arg(long, value_name = "FILE", conflicts_with_all = ["units", "baud"])]
@@ -278,16 +278,16 @@ pub struct Simulate {
     #[arg(long, value_name = "PATH")]
     pub link: PathBuf,
     /// Unit identifiers of the meters, such as 1-8 or 1,3,10-12
-    #[arg(long, value_name = "UNITS", required_unless_present = "scenario")]
+    #[arg(short, long, value_name = "UNITS", required_unless_present = "scenario")]
     pub units: Option<Units>,
     /// Meters, loads and faults from a file, in place of --units, --baud, --turnaround and --seed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["units", "baud", "turnaround", "seed"])]
     pub scenario: Option<PathBuf>,
     /// Bits per second, 300 to 1000000; clients that talk at another rate are not understood
-    #[arg(long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
+    #[arg(short, long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
     pub baud: NonZeroU32,
     /// Parity bit; only its time on the wire is simulated
-    #[arg(long, value_enum, default_value_t = Parity::None)]
+    #[arg(short, long, value_enum, default_value_t = Parity::None)]
     pub parity: Parity,
     /// Stop bits, 1 or 2
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=2))]

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use clap::Parser;
+use metergate::cli::args::{Args, Command as Subcommand, Parity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -58,6 +60,18 @@ fn help_names_every_command_and_the_exit_codes() {
 #[test]
 fn version_is_the_packages() {
     assert_eq!(text(&run(&["--version"]).stdout), concat!("metergate ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn simulated_lines_take_the_short_options_of_real_ones() {
+    let parse = |words: &str| Args::try_parse_from(words.split(' ')).map(|args| args.command);
+    let Ok(Subcommand::Demo(demo)) = parse("metergate demo -u 1-3 -b 9600") else { panic!("demo") };
+    assert_eq!((demo.units.ids(), demo.baud.get()), (&[1, 2, 3][..], 9600));
+    let Ok(Subcommand::Simulate(chain)) = parse("metergate simulate --link l -u 4 -b 9600 -p even") else {
+        panic!("simulate")
+    };
+    let units = chain.units.unwrap();
+    assert_eq!((units.ids(), chain.baud.get(), chain.parity), (&[4][..], 9600, Parity::Even));
 }
 
 #[test]
