@@ -52,16 +52,18 @@ fn main() -> ExitCode {
         Command::Status(wanted) => {
             let mut state = status::PluginState::Unknown;
             let found = &mut state;
-            let _exit = run_once(&args, |_stop| async move {
-                *found = status::status(wanted).await;
+            let _exit = run_once(&args, |stop| async move {
+                *found = status::status(wanted, stop).await;
                 Exit::Ok
             });
             return state.into();
         }
-        Command::Trace(trace) => run_once(&args, |stop| trace::trace(trace, stop)),
-        Command::Capture(capture) => run_once(&args, |stop| capture::capture(capture, stop)),
-        Command::Events(list) => run_once(&args, |_stop| events::events(list)),
-        Command::Report(report) => run_once(&args, |_stop| report::report(report)),
+        Command::Trace(trace) => run_once(&args, |stop| until(stop.clone(), trace::trace(trace, stop))),
+        Command::Capture(capture) => {
+            run_once(&args, |stop| until(stop.clone(), capture::capture(capture, stop)))
+        }
+        Command::Events(list) => run_once(&args, |stop| until(stop, events::events(list))),
+        Command::Report(report) => run_once(&args, |stop| until(stop, report::report(report))),
         Command::Completions { shell } => completions::completions(*shell),
         Command::Man { command } => manual::man(command.as_deref()),
     };
@@ -95,6 +97,16 @@ fn run_once<F: Future<Output = Exit>>(args: &Args, command: impl FnOnce(Cancella
             }
         })
     })
+}
+
+/// Runs a command until it ends, or until it waits for a gateway at the time of the stop.
+async fn until(stop: CancellationToken, command: impl Future<Output = Exit>) -> Exit {
+    tokio::select! {
+        // A command that ends on the stop by itself knows better how.
+        biased;
+        exit = command => exit,
+        () = stop.cancelled() => Exit::Fault,
+    }
 }
 
 async fn run_gateway(args: &Configured, logs: &Logs) -> Exit {

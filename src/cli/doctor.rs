@@ -36,7 +36,11 @@ use crate::status::{Broker, BusReport, DoctorReport, PublishedBus, ReportedFindi
 pub async fn doctor(args: &Doctor, stop: CancellationToken) -> Exit {
     let found = match &args.target {
         Some(target) => of_port(target, &args.line, &stop).await,
-        None => of_gateway(args).await,
+        None => tokio::select! {
+            biased;
+            () = stop.cancelled() => return Exit::Fault,
+            found = of_gateway(args) => found,
+        },
     };
     match found {
         Ok(found) => {

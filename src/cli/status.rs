@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::args::gateway::Status;
 use super::command_error::CommandError;
@@ -78,9 +79,14 @@ pub fn unknown(why: &str) -> PluginState {
     PluginState::Unknown
 }
 
-/// Asks the gateway and prints the line.
-pub async fn status(args: &Status) -> PluginState {
-    let summary = match summarise(args).await {
+/// Asks the gateway and prints the line. `stop` ends it while the gateway does not answer.
+pub async fn status(args: &Status, stop: CancellationToken) -> PluginState {
+    let asked = tokio::select! {
+        biased;
+        () = stop.cancelled() => return unknown("stopped by a signal before the gateway answered"),
+        asked = summarise(args) => asked,
+    };
+    let summary = match asked {
         Ok(summary) => summary,
         Err(stop) => {
             // Monitoring systems show stdout; of a faulty file there is more to say than a line holds.
@@ -170,7 +176,15 @@ impl Summary {
         let unit = wanted.and(units.first()).map(|unit| (*unit).clone());
         let head = match &unit {
             Some(unit) => format!("{} {}", about_unit(unit), unit.state.title()),
-            None => format!("{answering} of {} units answer", units.len()),
+            None => {
+                let unasked =
+                    units.iter().filter(|unit| unit.state == UnitState::NeverSeen && unit.asked == 0);
+                let unasked = match unasked.count() {
+                    0 => String::new(),
+                    count => format!(", {count} not asked yet"),
+                };
+                format!("{answering} of {} units answer{unasked}", units.len())
+            }
         };
         let listed: Vec<String> = problems
             .iter()
@@ -327,6 +341,18 @@ mod tests {
             "{line}"
         );
         assert!(line.contains("faults=1;;0;0 warnings=1;0;;0"), "{line}");
+    }
+
+    #[test]
+    fn units_that_were_not_asked_yet_are_not_called_unanswering() {
+        let unasked = |id| UnitReport { asked: 0, ..unit(id, UnitState::NeverSeen, vec![]) };
+        let (state, line) = shown(&report(PortState::Open, vec![], vec![unasked(1), unasked(2)]), None);
+        assert_eq!(state, PluginState::Ok);
+        assert!(line.starts_with("METERGATE OK - 0 of 2 units answer, 2 not asked yet | "), "{line}");
+        let asked = unit(3, UnitState::NeverSeen, vec![]);
+        let online = unit(4, UnitState::Online, vec![]);
+        let (_, line) = shown(&report(PortState::Open, vec![], vec![unasked(1), asked, online]), None);
+        assert!(line.starts_with("METERGATE OK - 1 of 3 units answer, 1 not asked yet | "), "{line}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::socket_owner::listening_users;
-use crate::config::Token;
+use crate::config::{API_HEADER, Token};
 use crate::tls::{self, Trust};
 
 /// Why there is no page.
@@ -121,7 +121,10 @@ impl Response {
         let (head, body) = answer?.map_err(|error| broken(&error))?.into_parts();
         let page = Self { body, connection };
         if head.status == StatusCode::OK {
-            return Ok(page);
+            return match head.headers.contains_key(API_HEADER) {
+                true => Ok(page),
+                false => Err(HttpFailure::Broken("another program answers there, no metergate".to_owned())),
+            };
         }
         let text = page.whole(REFUSAL_MAX).await.unwrap_or_default();
         let text = String::from_utf8_lossy(&text).trim().to_owned();

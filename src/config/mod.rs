@@ -30,8 +30,8 @@ pub use crate::document::{MAX_ERRORS, Problem, Problems, Severity};
 pub use load::{load, parse};
 pub(crate) use profiles::read_bounded;
 pub use settings::{
-    Broker, Bus, Config, Listener, Loaded, LogLevel, Publication, Status, StatusSettings, UnitDefaults,
-    UnitProfile, device_name, topic_level,
+    API_HEADER, Broker, Bus, Config, Listener, Loaded, LogLevel, Publication, Status, StatusSettings,
+    UnitDefaults, UnitProfile, device_name, topic_level,
 };
 pub use token::{NotAToken, Token};
 pub(crate) use token_file::read_token;

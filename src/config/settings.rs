@@ -103,6 +103,9 @@ pub fn device_name(bus: &str, alias: u8, name: Option<&str>) -> String {
     name.map_or_else(|| format!("{}-{alias}", identifier(bus)), identifier)
 }
 
+/// The header that every answer of a status address has, by which commands tell a gateway from another HTTP server.
+pub const API_HEADER: &str = "metergate-api";
+
 /// The settings of the status page's server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusSettings {

@@ -14,7 +14,7 @@ use axum::http::{Method, StatusCode, Version};
 use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 
-use crate::config::StatusSettings;
+use crate::config::{API_HEADER, StatusSettings};
 
 /// The routes behind these checks.
 pub(super) fn guarded(routes: Router, settings: StatusSettings) -> Router {
@@ -126,7 +126,8 @@ fn is_own_host(request: &Request<Body>) -> bool {
 }
 
 /// Scripts, styles and data from here only, in no frame, never cached unless the route says otherwise.
-const HEADERS: [(HeaderName, &str); 6] = [
+const HEADERS: [(HeaderName, &str); 7] = [
+    (HeaderName::from_static(API_HEADER), "1"),
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \

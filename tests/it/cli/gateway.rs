@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -403,3 +404,71 @@ fn the_log_level_of_the_command_line_goes_before_the_files() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     fs::remove_dir_all(folder).unwrap();
 }
+
+/// A server of another kind: it says yes to everything.
+fn foreign_server() -> SocketAddr {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in server.incoming() {
+            let mut stream = stream.unwrap();
+            let mut line = String::new();
+            let mut request = BufReader::new(stream.try_clone().unwrap());
+            while request.read_line(&mut line).is_ok_and(|length| length > 2) {
+                line.clear();
+            }
+            let _gone =
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nyes");
+        }
+    });
+    address
+}
+
+#[test]
+fn another_http_server_is_not_taken_for_a_gateway() {
+    let address = foreign_server().to_string();
+    let folder = folder("foreign");
+    let file = folder.join("capture.pcapng");
+    for (words, code) in [
+        (vec!["report"], 5),
+        (vec!["trace"], 5),
+        (vec!["events"], 5),
+        (vec!["doctor"], 5),
+        (vec!["capture", file.to_str().unwrap()], 5),
+        (vec!["status"], 3),
+    ] {
+        let output = program().args(&words).args(["--status", &address]).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{words:?} {output:?}");
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(said.contains("no metergate") && said.contains(&address), "{words:?} {said}");
+        assert!(!said.contains("yes"), "{words:?} {said}");
+    }
+    assert!(!file.exists(), "a server that is no gateway leaves no file");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_signal_ends_a_command_whose_gateway_does_not_answer() {
+    // It takes connections, as a stopped process does, and never answers.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap().to_string();
+    for (command, code) in
+        [("status", 3), ("events", 1), ("report", 1), ("trace", 1), ("doctor", 1), ("capture", 1)]
+    {
+        for signal in [Signal::SIGINT, Signal::SIGTERM] {
+            let file = (command == "capture").then_some("-");
+            let mut asking = program();
+            asking.arg(command).args(file).args(["--status", &address]);
+            let mut asking = asking.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            // The command has set up its signals before it connects.
+            let (_waiting, _) = server.accept().unwrap();
+            let sent = Instant::now();
+            send(&asking, signal);
+            assert_eq!(asking.wait().unwrap().code(), Some(code), "{command} {signal}");
+            assert!(sent.elapsed() < ANSWERED, "{command} {signal} {:?}", sent.elapsed());
+        }
+    }
+}
+
+/// A command waits longer than this for an answer.
+const ANSWERED: Duration = Duration::from_secs(4);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::Router;
 use axum::routing::get;
 use metergate::client::{HttpFailure, PageServer, Response};
-use metergate::config::{Token, parse};
+use metergate::config::{API_HEADER, Token, parse};
 use metergate::tls::{TlsFiles, TlsServer, Trust};
 use metergate::web;
 use nix::unistd::Uid;
@@ -30,7 +30,7 @@ async fn serve(site: Option<&Site>) -> (SocketAddr, Arc<AtomicUsize>) {
     let counted = Arc::clone(&requests);
     let page = move || {
         counted.fetch_add(1, Ordering::Relaxed);
-        async { "hello" }
+        async { ([(API_HEADER, "1")], "hello") }
     };
     let router = Router::new().route("/", get(page));
     tokio::spawn(web::run(listener, router, tls, CancellationToken::new()));
