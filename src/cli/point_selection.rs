@@ -57,6 +57,15 @@ fn quantity(point: &Point) -> &str {
     point.copy_of.as_deref().unwrap_or(&point.name)
 }
 
+/// Whether a word is a point, group, block or register, or may be one that is mistyped. No host is called like a
+/// register, or has a `_`.
+pub fn may_be_point(profile: &Profile, word: &str) -> bool {
+    !word.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        || word.contains('_')
+        || meant(profile, word).is_ok()
+        || nearest(word, known_words(profile)).is_some()
+}
+
 fn meant<'p>(profile: &'p Profile, word: &str) -> Result<Vec<&'p Point>, String> {
     if word == ALL {
         return Ok(profile.points.iter().collect());
@@ -81,10 +90,15 @@ fn meant<'p>(profile: &'p Profile, word: &str) -> Result<Vec<&'p Point>, String>
     if let Some(block) = profile.block(word) {
         return Ok(profile.points_of(block).collect());
     }
+    Err(unknown(profile, word, "point, group or block", known_words(profile)))
+}
+
+/// The names of all points, groups and blocks.
+fn known_words(profile: &Profile) -> impl Iterator<Item = &str> {
     let names = profile.points.iter().map(|point| point.name.as_str());
     let groups = Group::ALL.iter().map(|group| group.word());
     let blocks = profile.blocks.iter().map(|block| block.name.as_str());
-    Err(unknown(profile, word, "point, group or block", names.chain(groups).chain(blocks)))
+    names.chain(groups).chain(blocks)
 }
 
 /// The points whose registers lie in a range, as far as they do.

@@ -56,7 +56,19 @@ async fn prepare(args: &Read) -> Result<(Vec<Client>, Job), CommandError> {
         Job::Points(points(args, connection, &resolved, &words, 0)?)
     };
     let typed = Typed { purpose: Intent::Read, words: &words };
-    Ok((vec![resolved.target.open(connection, typed).await?], job))
+    let opened = resolved.target.open(connection, typed).await;
+    Ok((vec![opened.map_err(|error| of_bare_host(error, args, connection))?], job))
+}
+
+/// What a host that is named without dot and port may have been meant for instead.
+fn of_bare_host(error: CommandError, args: &Read, connection: &ConnectionArgs) -> CommandError {
+    match (error, ResolvedTarget::bare_host(&args.words, connection, Intent::Read)) {
+        (CommandError::Failed(exit, text), Some(word)) => {
+            let text = format!("{text}; and no point, group or block is called {word} (`metergate points`)");
+            CommandError::Failed(exit, text)
+        }
+        (error, _) => error,
+    }
 }
 
 /// Several meters: a client for each target, and which of them leads to which meter.
@@ -102,7 +114,11 @@ async fn sweep(args: &Read, units: &[u8]) -> Result<(Vec<Client>, Sweep), Comman
         let unit =
             resolved.iter().find(|(resolved, _)| resolved.target == *target).map_or(1, |(_, unit)| *unit);
         let typed = Typed { purpose: Intent::Read, words: &words };
-        clients.push(target.open(&also.to_unit(unit), typed).await?);
+        let connection = also.to_unit(unit);
+        let opened = target.open(&connection, typed).await;
+        clients.push(
+            opened.map_err(|error| if args.all { error } else { of_bare_host(error, args, &connection) })?,
+        );
     }
     Ok((clients, Sweep { meters, unreached }))
 }

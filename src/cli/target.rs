@@ -17,6 +17,7 @@ use super::command_error::CommandError;
 use super::exit::Exit;
 use super::instances::{self, seen_from_here};
 use super::port_holder::{PortHolder, held};
+use super::{point_selection, profile};
 use crate::client::{Client, SerialClient, SerialSettings, TcpClient};
 use crate::config::{self, Bus, Config, Listener};
 use crate::line::UnitId;
@@ -96,7 +97,7 @@ impl fmt::Display for Target {
 
 impl Target {
     /// The target a word names, if it looks like one: no name of a point has a dot, a colon or a slash,
-    /// and POINT=VALUE has an equals sign.
+    /// and POINT=VALUE has an equals sign. For a host without any of them see [`ResolvedTarget::bare_host`].
     ///
     /// # Errors
     /// When it looks like one and is none.
@@ -107,7 +108,7 @@ impl Target {
         if word.contains('/') {
             return Some(Self::line(word));
         }
-        let looks = word.contains(['.', ':', '[']) || word == "localhost";
+        let looks = word.contains(['.', ':', '[']);
         looks.then(|| Self::tcp(word).ok_or_else(|| CommandError::usage(format!("'{word}' is no HOST:PORT"))))
     }
 
@@ -118,6 +119,9 @@ impl Target {
     pub(super) fn named(word: &str) -> Result<Self, CommandError> {
         if word.contains('/') {
             return Self::line(word);
+        }
+        if word.starts_with(SERIAL_NAME) && !word.contains(['.', ':']) {
+            return Err(CommandError::usage(format!("a serial port is named by its path: /dev/{word}")));
         }
         Self::tcp(word).ok_or_else(|| {
             CommandError::usage(format!("'{word}' is no HOST:PORT, no /dev/... and no tcp://HOST:PORT"))
@@ -191,7 +195,10 @@ impl ResolvedTarget {
         connection: &ConnectionArgs,
         purpose: Intent,
     ) -> Result<(Self, Vec<String>), CommandError> {
-        let first = words.first().and_then(|word| Target::read(word)).transpose()?;
+        let first = match words.first().and_then(|word| Target::read(word)).transpose()? {
+            Some(target) => Some(target),
+            None => Self::bare_host(words, connection, purpose).map(Target::named).transpose()?,
+        };
         let is_line = matches!(first, Some(Target::Serial(_)));
         if !is_line && connection.serial.is_given() {
             return Err(CommandError::usage(
@@ -205,6 +212,27 @@ impl ResolvedTarget {
             }
             None => Ok((Self::here(connection, purpose)?, words.to_vec())),
         }
+    }
+
+    /// The first word, if it can only be a host, although it has no dot and no port. `write` takes nothing but the
+    /// target without an equals sign; of `read` it is what no point is called, or nearly called, like.
+    pub(super) fn bare_host<'w>(
+        words: &'w [String],
+        connection: &ConnectionArgs,
+        purpose: Intent,
+    ) -> Option<&'w str> {
+        let first = words.first().filter(|word| Target::read(word).is_none())?;
+        let is_host = match purpose {
+            Intent::Write => !first.contains('=') && words.get(1).is_some_and(|value| value.contains('=')),
+            Intent::Read => {
+                // Without a configuration it is the profile that the command would use for a host.
+                let here = Self::here(connection, purpose).ok().and_then(|here| here.profile);
+                let profile =
+                    profile::find(connection.profile.as_deref(), here, connection.config.as_deref());
+                profile.is_ok_and(|profile| !point_selection::may_be_point(&profile, first))
+            }
+        };
+        is_host.then_some(first.as_str())
     }
 
     fn here(connection: &ConnectionArgs, purpose: Intent) -> Result<Self, CommandError> {
@@ -289,7 +317,7 @@ fn config_here(connection: &ConnectionArgs) -> Result<Config, CommandError> {
             Exit::Configuration,
             format!(
                 "no TARGET was named, no gateway was started here, and there is no {missing} to find one by; name \
-                 it, such as 10.0.0.5:502 or /dev/ttyUSB0, a host without a dot with its port: gateway:502"
+                 it, such as 10.0.0.5:502, gateway or /dev/ttyUSB0"
             ),
         ));
     };
@@ -443,6 +471,9 @@ fn holder(
     Some(reachable(listener).map(|target| (target, alias)))
 }
 
+/// How the names of serial ports begin.
+const SERIAL_NAME: &str = "tty";
+
 /// The port Modbus TCP has.
 const MODBUS_PORT: u16 = 502;
 
@@ -460,6 +491,7 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
+    use super::super::args::serial::Serial;
     use super::*;
     use crate::tls::issue::Authority;
 
@@ -580,6 +612,46 @@ mod tests {
         assert_eq!(held, Some(("127.0.0.1:5022".to_owned(), 12)));
     }
 
+    fn connection(unit: u8) -> ConnectionArgs {
+        ConnectionArgs {
+            unit,
+            also: Vec::new(),
+            profile: None,
+            // Whatever gateway runs on this machine does not count.
+            config: Some("/nowhere/metergate.yaml".into()),
+            serial: Serial { baud: None, parity: None, stop_bits: None },
+            timeout: None,
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_nothing_else_is_a_host() {
+        let host = |words: &[&str], purpose| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let resolved = ResolvedTarget::take(&words, &connection(1), purpose);
+            resolved
+                .map(|(resolved, rest)| (resolved.target.to_string(), rest.len()))
+                .map_err(|error| error.headline())
+        };
+        for word in ["vm", "localhost", "gateway", "node-red", "Haus3"] {
+            assert_eq!(host(&[word], Intent::Read), Ok((format!("{word}:502"), 0)));
+            assert_eq!(host(&[word, "frequency"], Intent::Read), Ok((format!("{word}:502"), 1)));
+            assert_eq!(host(&[word, "ct_primary=200"], Intent::Write), Ok((format!("{word}:502"), 1)));
+        }
+        // A point or a block, mistyped or not, is meant for the gateway here, which is not there.
+        for word in
+            ["power", "powr", "frequency", "freqency", "floats", "all", "257", "257-262", "no_such_point"]
+        {
+            let missing = host(&[word], Intent::Read).expect_err(word);
+            assert!(missing.contains("no TARGET was named"), "{word}: {missing}");
+        }
+        for words in [&["ct_primary=200"][..], &["ct_primary", "200"]] {
+            assert!(host(words, Intent::Write).is_err_and(|why| why.contains("no TARGET was named")));
+        }
+        let device = host(&["ttyUSB0"], Intent::Read);
+        assert_eq!(device, Err("a serial port is named by its path: /dev/ttyUSB0".to_owned()));
+    }
+
     fn shown(word: &str) -> Option<String> {
         Target::read(word).map(|found| found.map_or_else(|_| "wrong".to_owned(), |target| target.to_string()))
     }
@@ -591,7 +663,6 @@ mod tests {
             ("10.0.0.5:5020", "10.0.0.5:5020"),
             ("gateway.example:1502", "gateway.example:1502"),
             ("gateway:502", "gateway:502"),
-            ("localhost", "localhost:502"),
             ("[::1]:5020", "[::1]:5020"),
             ("[fe80::1]", "[fe80::1]:502"),
             ("::1", "[::1]:502"),
@@ -609,7 +680,7 @@ mod tests {
         ] {
             assert_eq!(shown(word).as_deref(), Some(target), "{word}");
         }
-        for word in ["power", "real_power_total", "257", "257-262", "all", "", "pt_ratio=1.5"] {
+        for word in ["localhost", "power", "real_power_total", "257", "257-262", "all", "", "pt_ratio=1.5"] {
             assert_eq!(shown(word), None, "{word}");
         }
     }

@@ -176,8 +176,8 @@ impl OutputFormat {
 pub(in crate::cli) type Interval = document::Duration<100, 3_600_000>;
 
 pub(super) const READ_HELP: &str = "\
-A first word with a dot, a colon or a slash, or localhost, is the TARGET; its port is 502 unless it
-says another.
+A first word with a dot, a colon or a slash is the TARGET, and so is one that is no point, group or
+block, nor nearly one: a host. Its port is 502 unless it says another.
 
 Examples:
   metergate read --unit 3                                the whole meter, by the gateway here
