@@ -188,7 +188,7 @@ impl Writer {
         }
     }
 
-    /// Notices what another program did to the file. Two calls of the system are nothing beside the sync of each write,
+    /// Notices what another program did to the file. Three calls of the system are nothing beside the sync of each write,
     /// and lines in a file that was removed would be lost in silence.
     ///
     /// # Errors

@@ -123,7 +123,7 @@ impl Response {
         if head.status == StatusCode::OK {
             return match head.headers.contains_key(API_HEADER) {
                 true => Ok(page),
-                false => Err(HttpFailure::Broken("another program answers there, no metergate".to_owned())),
+                false => Err(HttpFailure::Broken("what answers there is no metergate, or one older than this command, which a restart of the service replaces".to_owned())),
             };
         }
         let text = page.whole(REFUSAL_MAX).await.unwrap_or_default();

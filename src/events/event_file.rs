@@ -170,6 +170,8 @@ impl EventFile {
         file.write_all(lines(&kept).as_bytes())?;
         file.sync_all()?;
         fs::rename(&temporary, &self.settings.file)?;
+        // It is this long from now on, whatever becomes of the directory.
+        self.length = self.size();
         self.is_torn = false;
         sync_directory(&self.settings.file)
     }

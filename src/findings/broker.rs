@@ -76,10 +76,11 @@ fn steps(cause: LossCause) -> &'static [&'static str] {
         ],
         LossCause::NotMqtt => &[
             "check the port in `broker`: what answers there is no broker for MQTT 3.1.1",
-            "check whether the port is one for TLS (`mqtts://`) or for WebSockets, which are not spoken here",
+            "check whether the port is one for TLS, which wants `mqtts://`, or for WebSockets, which the gateway does not speak",
         ],
         LossCause::NotAccepted => &[
-            "check whether the port wants TLS (`mqtts://`): such a broker hangs up on `mqtt://`",
+            "check whether the port wants TLS: a broker for `mqtts://` hangs up on `mqtt://`",
+            "check whether the broker lets this `client_id` connect (its policy or ACL): some hang up instead of saying so",
             "the broker's log says why it hung up",
         ],
         LossCause::Credentials => {
@@ -96,7 +97,7 @@ fn steps(cause: LossCause) -> &'static [&'static str] {
             "the broker's log says why it ended the connection",
         ],
         LossCause::Silent => &[
-            "check the way to the broker: the connection was open and nothing came back (`ping HOST`)",
+            "check the way to the broker, and the port in `broker`: the connection was open and nothing came back (`ping HOST`)",
             "check whether the broker is overloaded, or its disk or memory full",
         ],
         LossCause::Protocol => &[
