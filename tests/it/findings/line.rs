@@ -10,6 +10,7 @@ use metergate::line::{
 };
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
+use crate::line::rules::bench::Bench;
 use crate::support::findings_case::{Case, SECOND, healthy, open};
 
 #[test]
@@ -32,6 +33,12 @@ fn dead(unit: u8) -> UnitView {
         response_time: None,
         ..healthy(unit, Instant::now())
     }
+}
+
+#[test]
+fn answers_that_break_off_at_their_first_byte_are_no_silence() {
+    let case = Case::new(|_| Bench::with_answers_that_break_off().view);
+    assert_eq!(case.kinds(), [(None, Kind::LineTruncated)], "{:?}", case.findings());
 }
 
 #[test]

@@ -7,6 +7,6 @@ mod event;
 mod plan;
 mod probes;
 mod receive;
-mod rules;
+pub(crate) mod rules;
 mod simulation;
 mod snapshot;

@@ -80,6 +80,26 @@ impl Bench {
         bench
     }
 
+    /// Half a minute of a line whose three units send the first byte of each answer.
+    pub(crate) fn with_answers_that_break_off() -> Self {
+        let mut bench = Self::of(&[1, 2, 3]);
+        while bench.now() < 30_000.0 {
+            if bench.line.is_idle() {
+                for unit in 1..=3_u8 {
+                    bench.read(u32::from(unit), Ask { deadline: 3_000.0, ..Ask::of(unit) }, unit, 1);
+                }
+            }
+            match bench.next_sent() {
+                Some(sent) => {
+                    bench.to(sent.at + 10.0);
+                    bench.bytes(&[sent.unit]);
+                }
+                None => bench.step(),
+            }
+        }
+        bench
+    }
+
     pub(crate) fn of(units: &[u8]) -> Self {
         Self::new(settings(units))
     }

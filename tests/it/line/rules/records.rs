@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metergate::findings::Kind;
 use metergate::line::{
     Cause, Echo, LineEvent, LineSettings, Outcome, Output, PortEvent, RECEIVED_MAX, Record, SegmentKind,
     Stray, Target, Transaction, UnitId,
@@ -12,7 +11,6 @@ use metergate::modbus::pdu::ExceptionCode;
 use metergate::modbus::rtu;
 
 use super::bench::{Ask, Bench, settings};
-use crate::support::findings_case::Case;
 
 fn record(bench: &mut Bench) -> Arc<Record> {
     bench.records.pop_front().expect("a record")
@@ -113,23 +111,7 @@ fn an_answer_of_which_only_the_first_byte_comes_breaks_off_and_ends_no_wait() {
 
 #[test]
 fn a_line_whose_answers_all_break_off_at_their_first_byte_is_not_called_silent() {
-    let mut bench = Bench::of(&[1, 2, 3]);
-    while bench.now() < 30_000.0 {
-        if bench.line.is_idle() {
-            for unit in 1..=3_u8 {
-                bench.read(u32::from(unit), Ask { deadline: 3_000.0, ..Ask::of(unit) }, unit, 1);
-            }
-        }
-        match bench.next_sent() {
-            Some(sent) => {
-                bench.to(sent.at + 10.0);
-                bench.bytes(&[sent.unit]);
-            }
-            None => bench.step(),
-        }
-    }
-    let case = Case::new(|_| bench.view.clone());
-    assert_eq!(case.kinds(), [(None, Kind::LineTruncated)], "{:?}", case.findings());
+    let bench = Bench::with_answers_that_break_off();
     let is_silence = |event: &&LineEvent| matches!(event, LineEvent::LineSilent { .. });
     let told = bench.events.iter().find(is_silence).expect("nothing is sent to units that answer so");
     let told = told.describe(bench.line.settings()).to_string();
