@@ -142,7 +142,7 @@ pub fn csv_head(subject: &Subject<'_>) -> String {
     let names = subject.points.iter().map(|point| csv_name(point));
     let fixed = ["time", "target", "unit"].map(str::to_owned);
     let scale = has_scale(&subject.points).then(|| SCALE_AGE.to_owned());
-    csv(fixed.into_iter().chain(names).chain(scale).chain(["error".to_owned()]))
+    csv(fixed.into_iter().chain(names).chain(["error".to_owned()]).chain(scale))
 }
 
 /// The name of a point's column.
@@ -162,10 +162,10 @@ pub fn csv_line(subject: &Subject<'_>, found: &MeterReading<'_>) -> String {
     let error = missed.collect::<Vec<_>>().join("; ");
     let fixed = [utc(found.time), subject.target.clone(), subject.unit.to_string()];
     let scale = has_scale(&subject.points).then(|| scale_age(found));
-    csv(fixed.into_iter().chain(values).chain(scale).chain([error]))
+    csv(fixed.into_iter().chain(values).chain([error]).chain(scale))
 }
 
-/// The column of the age of what values are scaled by.
+/// The column of the age of what values are scaled by: the last, so that every other stands where it does without.
 pub const SCALE_AGE: &str = "scale_age_ms";
 
 /// Whether any of these is scaled by another point, which has an age of its own.

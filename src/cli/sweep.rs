@@ -93,7 +93,7 @@ impl Sweep {
         let fixed = ["time", "target", "unit", "name"].map(str::to_owned);
         let names = self.columns().into_iter().map(export::csv_name);
         let scale = export::has_scale(&self.columns()).then(|| export::SCALE_AGE.to_owned());
-        csv(fixed.into_iter().chain(names).chain(scale).chain(["spread_ms", "error"].map(str::to_owned)))
+        csv(fixed.into_iter().chain(names).chain(["spread_ms", "error"].map(str::to_owned)).chain(scale))
     }
 
     /// Reads every meter once.
@@ -157,7 +157,7 @@ impl Sweep {
         let error = missed(found).unwrap_or_default();
         let scale = export::has_scale(&self.columns()).then(|| export::scale_age(found));
         let values = self.values(read, export::csv_value);
-        csv(fixed.into_iter().chain(values).chain(scale).chain([spread, error]))
+        csv(fixed.into_iter().chain(values).chain([spread, error]).chain(scale))
     }
 
     fn table(&self, rows: &[Read<'_>], spread: Option<Duration>) -> String {

@@ -64,16 +64,7 @@ impl EventFile {
         };
         file.length = file.size();
         file.is_torn = !text.is_empty() && !text.ends_with('\n');
-        let mut events = BTreeMap::new();
-        let mut skipped = 0;
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            match serde_json::from_str::<Event>(line) {
-                Ok(event) if event.id <= ID_MAX => {
-                    events.insert(event.id, event);
-                }
-                Ok(_) | Err(_) => skipped += 1,
-            }
-        }
+        let (events, skipped) = parse(&text);
         if events.is_empty() && skipped > 0 {
             file.is_foreign = true;
             file.warn_once(FOREIGN);
@@ -101,6 +92,11 @@ impl EventFile {
         let text = lines(changed);
         let size = self.size();
         let is_shortened = size < self.length;
+        if is_shortened && size > 0 && self.read().is_ok_and(|text| parse(&text).0.is_empty()) {
+            self.is_foreign = true;
+            self.warn_once(FOREIGN);
+            return Err(io::Error::other(FOREIGN));
+        }
         let saved = if let Err(error) = self.check_kind() {
             Err(error)
         } else if is_shortened || size > 0 && size + text.len() as u64 > self.settings.max_size {
@@ -186,6 +182,21 @@ impl EventFile {
     fn shown(&self) -> std::path::Display<'_> {
         self.settings.file.display()
     }
+}
+
+/// The events of a file, by their identifiers, and how many lines are none.
+fn parse(text: &str) -> (BTreeMap<u64, Event>, usize) {
+    let mut events = BTreeMap::new();
+    let mut skipped = 0;
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        match serde_json::from_str::<Event>(line) {
+            Ok(event) if event.id <= ID_MAX => {
+                events.insert(event.id, event);
+            }
+            Ok(_) | Err(_) => skipped += 1,
+        }
+    }
+    (events, skipped)
 }
 
 /// Larger numbers are not from this program: JSON readers may round them.

@@ -357,8 +357,19 @@ impl Cache {
         }
     }
 
-    /// The unit is back from off-line: blocks that it did not answer in full are retried.
+    /// A write to the unit may have changed its settings.
+    pub(super) fn note_write(&mut self, id: UnitId, now: Instant) {
+        if let Some(plan) = &mut self.plan {
+            plan.note_settings_lost(id, now);
+        }
+    }
+
+    /// The unit is back from off-line, perhaps as another meter: its settings are read, and blocks that it did not answer in
+    /// full are retried.
     pub(super) fn note_returned(&mut self, id: UnitId, now: Instant) {
+        if let Some(plan) = &mut self.plan {
+            plan.note_settings_lost(id, now);
+        }
         self.ranges.note_returned(id);
         self.unanswered.retain(|entry| entry.unit != id);
         for division in self.divisions.iter_mut().filter(|division| division.unit == id) {

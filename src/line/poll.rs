@@ -272,6 +272,19 @@ impl PollPlan {
         }
     }
 
+    /// The settings of the unit are not known any more: they are due, for counts that are scaled by them have no value
+    /// before.
+    pub fn note_settings_lost(&mut self, unit: UnitId, now: Instant) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.block.unit == unit && !entry.block.measured)
+        {
+            let soonest = entry.begun.map_or(now, |begun| now.max(begun + INTERVAL_MIN));
+            if soonest < entry.due {
+                entry.even = entry.even.or(Some(entry.due));
+                entry.due = soonest;
+            }
+        }
+    }
+
     /// Whether the unit ever answered this range in full.
     #[must_use]
     pub fn was_read(&self, unit: UnitId, range: &ReadRange) -> bool {

@@ -244,6 +244,12 @@ impl Snapshot {
         next
     }
 
+    /// This snapshot without the blocks that hold what other values are scaled by.
+    #[must_use]
+    pub fn without_scales(&self) -> Self {
+        self.without(|block| self.scales.iter().any(|scale| self.tables.overlap(&block.range, scale)))
+    }
+
     fn remove(&self, gone: impl Fn(&Block) -> bool) -> Self {
         let (replaced, blocks): (Vec<_>, Vec<_>) = self.blocks.iter().cloned().partition(|block| gone(block));
         let next = Self { blocks, replaced, ..self.clone() };

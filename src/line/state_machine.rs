@@ -687,12 +687,16 @@ impl<T> Line<T> {
     /// counts as begun, and the epoch under which it is read.
     fn note_sending(&mut self, item: &Item<T>, now: Now) -> (Now, u64) {
         let Target::Unit(id) = item.target else {
-            self.units.iter_mut().for_each(Unit::note_write);
+            for unit in self.units.iter_mut() {
+                unit.note_write();
+                self.cache.note_write(unit.id(), now.instant);
+            }
             return (now, 0);
         };
         let Some(unit) = self.units.get_mut(id) else { return (now, 0) };
         if !item.pdu.is_read() {
             unit.note_write();
+            self.cache.note_write(id, now.instant);
             return (now, unit.epoch());
         }
         let begun = unit.owed().begun(&item.pdu, now);
@@ -1112,6 +1116,7 @@ impl<T> Line<T> {
             Transition::Found { was, away } => {
                 self.events.push(LineEvent::Found { unit: id, was, away });
                 if was == UnitState::Offline {
+                    self.units.get_mut(id).into_iter().for_each(Unit::forget_scales);
                     self.cache.note_returned(id, now);
                 }
                 if was != UnitState::Confirming {

@@ -482,6 +482,11 @@ impl Unit {
         }
     }
 
+    /// What scales other values may be that of another meter.
+    pub(super) fn forget_scales(&mut self) {
+        self.snapshot = Arc::new(self.snapshot.without_scales());
+    }
+
     /// Keeps data read under `epoch`, unless a write came since.
     pub(super) fn keep(&mut self, block: Block, epoch: u64) {
         if epoch == self.epoch {

@@ -1,7 +1,7 @@
 //! Which transactions a message is made of: each message holds one.
 //!
 //! A block that is read whole is one transaction, and one message. If a meter refuses the whole, it is read in parts, and
-//! each part is a message of its own, with its own time. What the snapshot no longer holds is the publisher's to remember.
+//! each part is a message of its own, with its own time; the parts take turns. What the snapshot no longer holds is the publisher's to remember.
 //! A count whose scale has not been read has no value yet, which is another thing than a meter that has none.
 
 use std::collections::BTreeMap;

@@ -1,18 +1,15 @@
 //! TLS handshakes of a listener, apart from the connections of clients that are through with theirs.
 //!
-//! Owns their bounds: how long one may take, how many there are at once, and which one gives way. They run in a thread of
-//! their own with a low priority, so that computing them delays no client and no line, however many come. A client counts
-//! as a connection of the listener only after its handshake.
+//! Owns their bounds: how long one may take, how many there are at once, in all and from one address. They run in a
+//! thread of their own with a low priority, so that computing them delays no client and no line, however many come. A
+//! client counts as a connection of the listener only after its handshake.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -34,8 +31,6 @@ pub(super) struct Handshakes {
 #[derive(Debug)]
 struct RunningHandshake {
     peer: SocketAddr,
-    /// Its task owns it.
-    socket: Weak<TcpStream>,
     task: AbortHandle,
 }
 
@@ -51,25 +46,22 @@ pub(super) struct Handshake {
 }
 
 impl Handshakes {
-    /// Begins a handshake. If there are too many, one that waits for its client is aborted for it, the oldest of the site
-    /// that has most, and its client returned: clients that begin handshakes and end none shut out no other.
+    /// Begins a handshake. If there are too many in all, the oldest one of the site that has most is aborted for it, and
+    /// its client returned: clients that begin handshakes and end none shut out no other.
     ///
     /// # Errors
-    /// There are too many and all wait for this machine, or the system has no thread left for them.
+    /// There are too many from its own address, or the system has no thread left for them.
     pub(super) fn begin(
         &mut self,
         server: &Arc<TlsServer>,
         stream: TcpStream,
         peer: SocketAddr,
     ) -> Result<Option<SocketAddr>, HandshakeFailure> {
-        let aborted = match self.is_full() {
-            true => Some(self.abort_one().ok_or(HandshakeFailure::TooMany)?),
-            false => None,
-        };
+        if self.count(site(peer)) >= HANDSHAKES_PER_ADDRESS {
+            return Err(HandshakeFailure::TooMany);
+        }
         let background = self.background().map_err(|_| HandshakeFailure::TooMany)?.clone();
         let server = Arc::clone(server);
-        let stream = Arc::new(stream);
-        let socket = Arc::downgrade(&stream);
         let handshake = async move {
             let accepted = timeout(HANDSHAKE_TIMEOUT, tls::accept(&server, stream)).await;
             let result = match accepted {
@@ -80,8 +72,9 @@ impl Handshakes {
             };
             Handshake { peer, server, result }
         };
+        let aborted = (self.running.len() >= HANDSHAKES_MAX).then(|| self.abort_one()).flatten();
         let task = self.tasks.spawn_on(handshake, &background);
-        self.running.push(RunningHandshake { peer, socket, task });
+        self.running.push(RunningHandshake { peer, task });
         Ok(aborted)
     }
 
@@ -97,30 +90,26 @@ impl Handshakes {
         Ok(())
     }
 
-    /// Whether the next one finds no place: there are too many, and all of them wait for this machine.
-    pub(super) fn is_overloaded(&self) -> bool {
-        self.is_full() && self.dispensable().is_none()
-    }
-
-    fn is_full(&self) -> bool {
-        self.running.len() >= HANDSHAKES_MAX
+    /// The handshakes from one site.
+    fn count(&self, from: IpAddr) -> usize {
+        self.running.iter().filter(|running| site(running.peer) == from).count()
     }
 
     fn abort_one(&mut self) -> Option<SocketAddr> {
-        let aborted = self.running.remove(self.dispensable()?);
-        aborted.task.abort();
-        Some(aborted.peer)
-    }
-
-    /// The one that gives way, by its index.
-    fn dispensable(&self) -> Option<usize> {
+        // In one pass: a flood brings this about for each of its connections, in the thread that accepts them.
         let mut counts = HashMap::new();
         for running in &self.running {
             *counts.entry(site(running.peer)).or_insert(0) += 1;
         }
-        let mut oldest_of_most: Vec<_> = self.running.iter().enumerate().collect();
-        oldest_of_most.sort_by_key(|(_, running)| Reverse(counts.get(&site(running.peer))));
-        oldest_of_most.into_iter().find(|(_, running)| running.waits_for_client()).map(|(index, _)| index)
+        let most = counts.values().max()?;
+        // One that has ended, and is not known to have yet, is not to be counted as aborted.
+        let gives_way = |running: &RunningHandshake| {
+            counts.get(&site(running.peer)) == Some(most) && !running.task.is_finished()
+        };
+        let oldest = self.running.iter().position(gives_way)?;
+        let aborted = self.running.remove(oldest);
+        aborted.task.abort();
+        Some(aborted.peer)
     }
 
     /// The next handshake to end; never, if there is none. Cancel safe.
@@ -147,16 +136,7 @@ impl Handshakes {
     }
 }
 
-impl RunningHandshake {
-    /// Whether nothing of its client is there to be worked on.
-    fn waits_for_client(&self) -> bool {
-        let Some(socket) = self.socket.upgrade() else { return false };
-        let peeked = SockRef::from(&*socket).peek(&mut [MaybeUninit::uninit()]);
-        peeked.is_err() || peeked.is_ok_and(|length| length == 0)
-    }
-}
-
-/// What counts as one when one has to give way: the address itself, or of IPv6 the network of 64 bits, of which one machine has
+/// What shares the bound of an address: the address itself, or of IPv6 the network of 64 bits, of which one machine has
 /// all addresses.
 fn site(peer: SocketAddr) -> IpAddr {
     match peer.ip() {
@@ -170,3 +150,7 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Handshakes of a listener at once.
 pub const HANDSHAKES_MAX: usize = 64;
+
+/// Of these from one address, or one IPv6 network of 64 bits: behind one there may be a whole site, whose clients all come
+/// back after a power cut.
+pub const HANDSHAKES_PER_ADDRESS: usize = 32;

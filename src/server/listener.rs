@@ -159,8 +159,7 @@ impl Acceptor {
                     }
                     Err(failure) => self.note_failure(&state, server, peer, failure),
                 }
-                let pause = if self.handshakes.is_overloaded() { OVERLOAD_PAUSE } else { HANDSHAKE_PAUSE };
-                self.next_handshake = Some(now + pause);
+                self.next_handshake = Some(now + HANDSHAKE_PAUSE);
             }
         }
     }
@@ -168,9 +167,6 @@ impl Acceptor {
     /// Admits the client of a handshake that has ended well.
     fn handle_handshake(&mut self, handshake: Handshake) {
         let Handshake { peer, server, result } = handshake;
-        // There is room for the next one.
-        let soon = Instant::now() + HANDSHAKE_PAUSE;
-        self.next_handshake = self.next_handshake.map(|at| at.min(soon));
         let metrics = Arc::clone(&self.listener.load().metrics);
         let closing = self.stop.child_token();
         let listed = result.and_then(|(stream, identity)| {
@@ -400,11 +396,7 @@ pub const REVERIFY_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// Between two handshakes that begin. A thousand clients that connect at once, and again when they are turned away, would
 /// keep a worker from connections and lines for as long as it takes to accept them all; so they wait in the kernel.
-const HANDSHAKE_PAUSE: Duration = Duration::from_millis(1);
-
-/// The same while all in progress wait for this machine, unless one ends: clients that connect at once, after a power cut,
-/// are through sooner if they wait than if some are turned away.
-const OVERLOAD_PAUSE: Duration = Duration::from_millis(50);
+const HANDSHAKE_PAUSE: Duration = Duration::from_millis(2);
 
 /// How long a stop waits for connections to end, in addition to `request_deadline`.
 pub const GRACE: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ mod settings;
 mod tls_clients;
 
 pub use admission::IdleTracker;
-pub use handshakes::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX};
+pub use handshakes::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS};
 pub use listener::{Families, ListenerState, REVERIFY_PERIOD, Routes};
 pub use listener_metrics::{
     Counted, DEPARTED_KEPT, DEPARTED_MAX, Departed, ListenerMetrics, MisframedClient,

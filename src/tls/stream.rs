@@ -49,9 +49,9 @@ struct SharedSocket(Arc<TcpStream>);
 /// The handshake failed, or its first message did not come within [`CLIENT_HELLO_TIMEOUT`].
 pub async fn accept(
     server: &TlsServer,
-    socket: impl Into<Arc<TcpStream>>,
+    stream: TcpStream,
 ) -> Result<(TlsStream, Option<ClientIdentity>), HandshakeFailure> {
-    let socket = socket.into();
+    let socket = Arc::new(stream);
     let hello = LazyConfigAcceptor::new(Acceptor::default(), SharedSocket(Arc::clone(&socket)));
     let hello = timeout(CLIENT_HELLO_TIMEOUT, hello).await.map_err(|_| HandshakeFailure::TimedOut)?;
     let accepted = match hello {

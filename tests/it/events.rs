@@ -361,4 +361,7 @@ fn a_file_that_another_program_removed_or_shortened_is_written_anew_with_all_eve
     assert_eq!(save(&mut list, "second"), 3);
     fs::write(directory.path("events.jsonl"), "").unwrap();
     assert_eq!(save(&mut list, "third"), 4);
+    fs::write(directory.path("events.jsonl"), "of another\n").unwrap();
+    file.save(&list.take_changed(), &list.oldest_first()).unwrap_err();
+    assert_eq!(fs::read_to_string(directory.path("events.jsonl")).unwrap(), "of another\n", "left alone");
 }

@@ -136,9 +136,9 @@ fn several_meters_are_a_row_each_in_one_sweep_with_the_spread_of_their_instants(
     };
     let csv = text(&["read", &address, "--unit", "1-3,7", "--csv", "frequency", "real_energy_total"]);
     let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
-    let head =
-        ["time", "target", "unit", "name", "frequency (Hz)", "real_energy_total (kWh)", "spread_ms", "error"];
-    assert_eq!(rows[0], head);
+    let (points, rest) =
+        (["frequency (Hz)", "real_energy_total (kWh)"], ["spread_ms", "error", "scale_age_ms"]);
+    assert_eq!(rows[0], [&["time", "target", "unit", "name"][..], &points, &rest].concat());
     assert_eq!(rows[1..].iter().map(|row| row[2]).collect::<Vec<_>>(), ["1", "2", "3", "7"]);
     for row in &rows[1..] {
         assert_eq!((row[4], row[5], row[7]), ("60.00", "17000001", ""), "{csv}");

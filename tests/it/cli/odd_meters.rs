@@ -54,7 +54,7 @@ fn a_value_the_meter_does_not_have_is_never_a_number() {
         assert!(point["value"].is_null() && point["available"] == false && point["read"] == true, "{point}");
     }
     let (out, _, _) = read(&["--csv"]);
-    assert!(out.ends_with(",1,,,,\n"), "{out}");
+    assert!(out.ends_with(",1,,,,,\n"), "{out}");
 }
 
 #[test]

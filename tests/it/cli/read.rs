@@ -141,9 +141,9 @@ fn what_a_count_is_scaled_by_has_its_age_beside_it() {
     let (csv, _, _) = run(&[&command[..], &["--csv"]].concat());
     let mut lines = csv.lines();
     let names: Vec<&str> = lines.next().unwrap().split(',').collect();
-    assert_eq!(names[5..], ["scale_age_ms", "error"]);
+    assert_eq!(names[5..], ["error", "scale_age_ms"]);
     let fields: Vec<&str> = lines.next().unwrap().split(',').collect();
-    assert!(fields[5].parse::<u64>().is_ok_and(|age| age < 60_000), "{csv}");
+    assert!(fields[6].parse::<u64>().is_ok_and(|age| age < 60_000), "{csv}");
 }
 
 /// The line of a table that has this word.

@@ -31,6 +31,8 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// The response timeout and the guard of every unit here.
 const HOLD: Duration = SECOND;
+const CONFIG: ReadRange =
+    ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 128, quantity: 26 };
 const FLOATS: ReadRange = registers(256, 90);
 const FRAMING: Framing = Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 };
 
@@ -70,6 +72,21 @@ impl Rig {
         let mut rig = Self { line, now, sent, answers, events, busy, view: View::default() };
         rig.open();
         rig
+    }
+
+    /// Units with measurements every ten seconds, scaled by settings that are read once a minute.
+    fn with_settings(count: u8) -> Self {
+        let block = |range, measured, pace| PolledBlock { range, core: None, measured, pace };
+        let polling = Polling {
+            blocks: vec![
+                block(FLOATS, true, Pace::Every(10 * SECOND)),
+                block(CONFIG, false, Pace::Every(60 * SECOND)),
+            ],
+            scales: [CONFIG].into(),
+            ..Polling::default()
+        };
+        let units = (1..=count).map(|id| UnitSettings { polling: polling.clone(), ..settings::unit(id) });
+        Self::of(LineSettings { units: units.collect(), ..settings::line(&[]) })
     }
 
     /// Opens the port, and lets the time pass in which each unit may owe an unknown answer.
@@ -267,17 +284,8 @@ fn a_block_of_the_profile_is_read_at_its_interval_and_served_from_there() {
 
 #[test]
 fn the_settings_of_a_unit_are_read_right_behind_its_first_answer() {
-    let config = registers(128, 26);
-    let block = |range, measured, pace| PolledBlock { range, core: None, measured, pace };
-    let polling = Polling {
-        blocks: vec![
-            block(FLOATS, true, Pace::Every(10 * SECOND)),
-            block(config, false, Pace::Every(60 * SECOND)),
-        ],
-        ..Polling::default()
-    };
-    let units = (1..=16).map(|id| UnitSettings { polling: polling.clone(), ..settings::unit(id) }).collect();
-    let mut rig = Rig::of(LineSettings { units, ..settings::line(&[]) });
+    let config = CONFIG;
+    let mut rig = Rig::with_settings(16);
     let until = rig.now + 60 * SECOND;
     let read = rig.pass(until);
     for id in 1..=16 {
@@ -287,6 +295,33 @@ fn the_settings_of_a_unit_are_read_right_behind_its_first_answer() {
     }
     let count = read.iter().filter(|(.., range)| *range == config).count();
     assert!((16..=32).contains(&count), "{count}: at most once more in its place");
+}
+
+#[test]
+fn settings_are_read_anew_after_a_write_and_after_an_outage_and_not_a_second_time() {
+    let mut rig = Rig::with_settings(1);
+    rig.pass(rig.now + 30 * SECOND);
+    rig.ask(1, 1, &WRITE, SECOND);
+    assert_eq!(rig.next_sent().unwrap().1[..], WRITE);
+    rig.answer(1, &WRITE, 20 * MS);
+    let of_config =
+        |read: Vec<(Instant, u8, ReadRange)>| read.iter().filter(|(.., range)| *range == CONFIG).count();
+    let read = rig.pass(rig.now + 2 * SECOND);
+    assert_eq!(of_config(read), 1, "what was known is gone with the write");
+    let read = rig.pass(rig.now + 20 * SECOND);
+    assert!(of_config(read) <= 1, "at most once more in its place");
+
+    let until = rig.now + 30 * SECOND;
+    rig.pass_with(until, |_, _| None);
+    assert!(rig.view.units[0].state.to_string().contains("off"));
+    assert!(rig.held(1, CONFIG, 3600 * SECOND).is_some(), "it is kept while the unit is away");
+    let mut is_back = false;
+    while !is_back {
+        rig.pass(rig.now + 100 * MS);
+        is_back = rig.view.units[0].state.to_string().contains("on");
+    }
+    let read = rig.pass(rig.now + 2 * SECOND);
+    assert_eq!(of_config(read), 1, "it may be another meter");
 }
 
 #[test]
