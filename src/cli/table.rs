@@ -76,7 +76,7 @@ impl Columns {
         // What was read with the value has the value's age.
         let is_apart = row.reading.as_ref().is_some_and(|one| one.scaled != ScaleRead::Together);
         let age = row.scale_age.filter(|_| is_apart);
-        let age = age.map(|age| format!("{} {:.3} s old", reading::scale_word(row.point), age.as_secs_f64()));
+        let age = age.map(|age| format!("{} {:.1} s old", reading::scale_word(row.point), age.as_secs_f64()));
         let remarks = age.into_iter().chain(row.reading.as_ref().and_then(reading::remark));
         let remarks = remarks.collect::<Vec<_>>().join(", ");
         let remark = if remarks.is_empty() { remarks } else { format!(" ({remarks})") };

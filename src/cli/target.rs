@@ -617,7 +617,7 @@ mod tests {
             unit,
             also: Vec::new(),
             profile: None,
-            // Whatever gateway runs on this machine does not count.
+            // A gateway that runs on this machine does not count.
             config: Some("/nowhere/metergate.yaml".into()),
             serial: Serial { baud: None, parity: None, stop_bits: None },
             timeout: None,

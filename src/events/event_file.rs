@@ -166,7 +166,7 @@ impl EventFile {
         file.write_all(lines(&kept).as_bytes())?;
         file.sync_all()?;
         fs::rename(&temporary, &self.settings.file)?;
-        // It is this long from now on, whatever becomes of the directory.
+        // The rename has happened, even if the directory cannot be synced.
         self.length = self.size();
         self.is_torn = false;
         sync_directory(&self.settings.file)

@@ -218,7 +218,7 @@ impl RunningBroker {
         }
     }
 
-    /// Whether the entry publishes the same to the same broker, whatever the client is called there.
+    /// Whether the entry publishes the same to the same broker, also under another client identifier.
     fn stays_as(&self, wanted: &Broker) -> bool {
         self.connection.address == wanted.connection.address && self.publishes_as(wanted)
     }

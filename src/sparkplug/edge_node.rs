@@ -27,7 +27,7 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Whether both are of one node, whatever host it waits for.
+    /// Whether both are of one node, also with another primary host.
     #[must_use]
     pub fn is_same_node(&self, other: &Self) -> bool {
         (&self.group, &self.node) == (&other.group, &other.node)

@@ -93,7 +93,7 @@ async fn each_refusal_has_its_exception_and_comes_after_ten_milliseconds() {
         (1, &[0x03, 0xFF, 0xFF, 0, 2], ADDRESS),
         (1, &[0x03, 0, 0, 0, 126], VALUE),
         (1, &[0x03, 0, 0], VALUE),
-        // The function comes first: one that is not allowed here is refused as such, whatever its data.
+        // The function comes first: one that is not allowed here gets 0x01, also with faulty data.
         (1, &[0x05, 0, 0, 0x12], FUNCTION),
         (1, &[0x05, 0, 0, 0x12, 0x34], FUNCTION),
         (1, &[0x06], FUNCTION),
@@ -489,7 +489,7 @@ async fn only_writes_that_are_allowed_are_broadcast() {
     let denied = exception(6, ExceptionCode::ILLEGAL_FUNCTION);
     assert_eq!(connected.peer.ask(0, WRITE).await.unwrap(), denied);
     let not_for_all = exception(3, ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
-    // Whatever its data, the function may not be broadcast.
+    // The function may not be broadcast, with any data.
     for pdu in [READ, &[3, 0]] {
         assert_eq!(connected.peer.ask(0, pdu).await.unwrap(), not_for_all, "{pdu:02X?}");
     }

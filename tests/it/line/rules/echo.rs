@@ -150,7 +150,12 @@ fn the_answer_to_a_write_is_no_echo_once_two_reads_have_shown_none_in_spite_of_e
 #[test]
 fn silence_takes_back_no_echo_on() {
     let mut bench = Bench::new(LineSettings { echo: Echo::On, retries: 0, ..settings(&[1]) });
-    for id in 0..4 {
+    expect_silence_with_echo(&mut bench, 4);
+}
+
+/// Reads that nothing answers, not even the adapter, take nothing back of the verdict that it echoes.
+fn expect_silence_with_echo(bench: &mut Bench, reads: u32) {
+    for id in 0..reads {
         bench.read(id, Ask::of(1), 0, 1);
         bench.sent();
         assert_eq!(bench.answer(), (id, NO_RESPONSE));
@@ -165,14 +170,7 @@ fn silence_takes_back_no_echo_that_was_found() {
     let mut bench = Bench::new(LineSettings { echo: Echo::Auto, retries: 0, ..settings(&[1]) });
     settle(&mut bench, true);
     // The adapter is dead, its echo with it.
-    for id in 0..2 {
-        bench.read(id, Ask::of(1), 0, 1);
-        bench.sent();
-        assert_eq!(bench.answer(), (id, NO_RESPONSE));
-        assert_eq!(bench.view.echo, Some(true));
-        let guarded = bench.now() + 501.0;
-        bench.to(guarded);
-    }
+    expect_silence_with_echo(&mut bench, 2);
     // It is back, and its echo is no answer of the unit.
     bench.ask(10, Ask::of(1), &WRITE);
     let sent = bench.sent();

@@ -82,7 +82,7 @@ pub(crate) struct ClientHabits {
     pub(crate) pause: Nanos,
 }
 
-/// What happens on the client's line, whatever the gateway does.
+/// What happens on the client's line, independent of the gateway.
 #[derive(Debug)]
 pub(super) enum ClientEvent {
     /// The master does something.
